@@ -1,0 +1,58 @@
+"""Retry decisions as pure functions: what to do with a message after an outcome, and when."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from src.alerts.models import FailureReason, MessageStatus, Outcome, Verdict
+from src.settings import Settings
+
+JITTER = 0.2
+
+OUTAGES = frozenset({FailureReason.PROVIDER_UNAVAILABLE, FailureReason.TIMEOUT, FailureReason.CONNECTION})
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A row's next state. `keep_key`: the outcome is unknown and the idempotency key still protects it."""
+
+    status: MessageStatus
+    reason: FailureReason | None = None
+    attempts: int = 0
+    next_retry_at: datetime | None = None
+    keep_key: bool = False
+
+
+def backoff(attempts: int, base: timedelta, longest: timedelta, jitter: float) -> timedelta:
+    """`min(longest, base·2^(attempts-1))` plus `jitter` (0 to 1) times 20 %."""
+    exponent = min(attempts - 1, 32)
+    return min(longest, base * 2**exponent) * (1 + JITTER * jitter)
+
+
+def decide(
+    outcome: Outcome, attempts: int, settings: Settings, now: datetime, *, key_protects: bool, jitter: float | None = None
+) -> Decision:
+    """The next state of a message that was tried, `attempts` times before.
+
+    `key_protects`: the provider takes idempotency keys. An unknown outcome without that protection is
+    decided by ALERTS_UNKNOWN_OUTCOME.
+    """
+    if outcome.verdict is Verdict.SENT:
+        return Decision(MessageStatus.SENT, attempts=attempts + 1)
+    if outcome.verdict is Verdict.FAILED:
+        return Decision(MessageStatus.FAILED, outcome.reason, attempts + 1)
+    if outcome.verdict is Verdict.WAIT:
+        wait = timedelta(seconds=outcome.wait_seconds or 1)
+        return Decision(MessageStatus.QUEUED, outcome.reason, attempts, now + wait)
+    if outcome.verdict in (Verdict.HALT, Verdict.SPLIT):
+        return Decision(MessageStatus.QUEUED, outcome.reason, attempts)
+    if outcome.moved_to:
+        return Decision(MessageStatus.QUEUED, attempts=attempts + 1)
+    if outcome.unknown and not key_protects and not settings.resend_unknown:
+        return Decision(MessageStatus.FAILED, FailureReason.OUTCOME_UNKNOWN, attempts + 1)
+    if attempts + 1 >= settings.max_attempts:
+        return Decision(MessageStatus.FAILED, outcome.reason, attempts + 1)
+    wait = backoff(attempts + 1, settings.retry_base, settings.retry_max, random.random() if jitter is None else jitter)  # noqa: S311
+    return Decision(MessageStatus.QUEUED, outcome.reason, attempts + 1, now + wait, keep_key=outcome.unknown and key_protects)
