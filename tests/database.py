@@ -1,0 +1,74 @@
+"""Which PostgreSQL the tests run on, and throw-away databases on it.
+
+`TEST_DATABASE_URL` names a maintenance database of a server whose role may create databases; without
+it an embedded server is started for the session. SQL here is administration; tests talk to the engine's
+tables through `src.db.connection`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg2
+from psycopg2 import sql
+
+from src.db import embedded
+from src.settings import Secret
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A PostgreSQL server: the URL of its maintenance database, and what people call it."""
+
+    url: str
+    label: str
+
+    def url_of(self, database: str) -> str:
+        return urlsplit(self.url)._replace(path=f"/{database}").geturl()
+
+    def administer(self, statement: str | sql.Composable) -> None:
+        """Run one statement outside a transaction in the maintenance database."""
+        with closing(psycopg2.connect(self.url)) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+
+    @contextmanager
+    def new_database(self, template: str | None = None) -> Iterator[str]:
+        """The name of a new database, dropped (also with connections open) at the end of the block."""
+        name = f"alerts_test_{os.getpid()}_{next(_numbers)}"
+        source = sql.Identifier(template or "template0")
+        self.administer(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), source))
+        try:
+            yield name
+        finally:
+            self.administer(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def server_version(url: str) -> str:
+    """Such as `16.4`."""
+    with closing(psycopg2.connect(url)) as connection:
+        version = connection.info.parameter_status("server_version") or "?"
+    return version.split()[0]
+
+
+def start_server(directory: Path) -> Server:
+    """The server of `TEST_DATABASE_URL`, or an embedded one in `directory` that ends with this process."""
+    url = os.environ.get("TEST_DATABASE_URL")
+    if url:
+        name = os.environ.get("TEST_DATABASE_NAME", "the server of TEST_DATABASE_URL")
+        return Server(url, f"{name}, PostgreSQL {server_version(url)}")
+    url = embedded.resolve(Secret(f"embedded:{directory}")).reveal()
+    server = Server(url, f"the embedded server, PostgreSQL {server_version(url)}")
+    for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+        server.administer(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting)))
+    server.administer("SELECT pg_reload_conf()")
+    return server
