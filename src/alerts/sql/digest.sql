@@ -1,0 +1,113 @@
+-- Phase D. What waits for a digest goes into the digest of the last closed window.
+
+-- name: chunk
+-- The next chunk of waiting deliveries: the last user id in it, and whether nobody comes after it.
+SELECT COALESCE(max(user_id), %(after)s) AS last, count(*) < %(limit)s AS final
+FROM (
+    SELECT user_id
+    FROM user_alert_deliveries
+    WHERE status = 'queued' AND delivery_kind = 'digest' AND NOT adopted AND user_id > %(after)s
+    ORDER BY user_id
+    LIMIT %(limit)s
+) AS chunk;
+
+-- name: tune
+-- The planner cannot know how many rows a CTE has: a nested loop over them would be quadratic.
+SELECT set_config(name, value, true)
+FROM (VALUES ('enable_nestloop', 'off'), ('jit', 'off'), ('work_mem', '64MB')) AS wish (name, value);
+
+-- name: expire
+-- Items that waited too long are skipped.
+UPDATE user_alert_deliveries
+SET status = 'skipped', failure_reason = 'expired'
+WHERE
+    status = 'queued' AND delivery_kind = 'digest' AND NOT adopted AND channel IN ('email', 'telegram') AND send_key IS NULL
+    AND user_id > %(after)s AND user_id <= %(last)s
+    AND (%(allowed)s::bigint[] IS NULL OR user_id = ANY(%(allowed)s::bigint[]))
+    AND created_at < %(expired_before)s;
+
+-- name: build
+-- Digests for a chunk of users: create or reopen, attach, mark; one statement, so none of it can stand alone.
+WITH windows AS (
+    SELECT * FROM (VALUES
+        ('daily', %(daily_start)s::timestamptz, %(daily_end)s::timestamptz, %(daily_label)s),
+        ('hourly', %(hourly_start)s, %(hourly_end)s, %(hourly_label)s)
+    ) AS w (period, window_start, window_end, label)
+    WHERE window_end IS NOT NULL
+),
+
+hourly_plans AS (
+    SELECT DISTINCT plan_code FROM alert_plan_channels WHERE hourly
+),
+
+people AS (
+    SELECT
+        u.id AS user_id,
+        CASE WHEN %(all_hourly)s OR h.plan_code IS NOT NULL THEN 'hourly' ELSE 'daily' END AS period
+    FROM users AS u
+    LEFT JOIN user_plans AS up ON up.user_id = u.id AND up.user_id > %(after)s AND up.user_id <= %(last)s
+    LEFT JOIN plan_settings AS p ON p.plan_code = up.plan AND p.is_active
+    LEFT JOIN hourly_plans AS h ON h.plan_code = COALESCE(p.plan_code, 'free')
+    WHERE
+        u.id > %(after)s AND u.id <= %(last)s
+        AND (%(allowed)s::bigint[] IS NULL OR u.id = ANY(%(allowed)s::bigint[]))
+),
+
+waiting AS MATERIALIZED (
+    SELECT d.id, d.user_id, d.channel, w.period, w.window_start, w.window_end, w.label
+    FROM user_alert_deliveries AS d
+    JOIN people ON people.user_id = d.user_id
+    JOIN windows AS w ON w.period = people.period
+    JOIN alert_events AS e ON e.id = d.alert_event_id AND e.created_at < w.window_end
+    WHERE
+        d.status = 'queued' AND d.delivery_kind = 'digest' AND NOT d.adopted AND d.channel IN ('email', 'telegram') AND d.send_key IS NULL
+        AND d.user_id > %(after)s AND d.user_id <= %(last)s
+    FOR UPDATE OF d
+),
+
+wanted AS MATERIALIZED (
+    SELECT DISTINCT
+        user_id, channel, period, window_start, window_end, concat_ws(':', user_id, channel, period, label) AS digest_key
+    FROM waiting
+),
+
+fresh AS (
+    INSERT INTO user_alert_digests (
+        user_id, channel, period, window_start, window_end, digest_key, status, attempts, created_at
+    )
+    SELECT user_id, channel, period, window_start, window_end, digest_key, 'queued', 0, %(now)s
+    FROM wanted
+    ON CONFLICT DO NOTHING
+    RETURNING id, user_id, channel
+),
+
+reopened AS (
+    SELECT g.id, g.user_id, g.channel
+    FROM user_alert_digests AS g
+    JOIN wanted ON wanted.digest_key = g.digest_key
+    WHERE g.status = 'queued' AND g.send_key IS NULL AND NOT g.adopted
+    FOR UPDATE OF g
+),
+
+attached AS (
+    INSERT INTO user_alert_digest_items (digest_id, delivery_id, exclusive, created_at)
+    SELECT g.id, waiting.id, true, %(now)s
+    FROM waiting
+    JOIN (SELECT * FROM fresh UNION ALL SELECT * FROM reopened) AS g
+        ON g.user_id = waiting.user_id AND g.channel = waiting.channel
+    ON CONFLICT DO NOTHING
+    RETURNING delivery_id
+),
+
+marked AS (
+    UPDATE user_alert_deliveries AS d
+    SET status = 'skipped', failure_reason = 'batched_into_digest'
+    FROM attached
+    WHERE d.id = attached.delivery_id
+    RETURNING d.id
+)
+
+SELECT
+    (SELECT count(*) FROM fresh) AS created,
+    (SELECT count(*) FROM attached) AS attached,
+    (SELECT count(*) FROM marked) AS marked;

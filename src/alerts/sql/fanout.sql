@@ -1,0 +1,192 @@
+-- Phase B. Who hears what: one statement per chunk of users decides and writes.
+
+-- name: open_events
+-- Events of the look-back that wait for their fan-out.
+SELECT id
+FROM alert_events
+WHERE fanout_completed_at IS NULL AND NOT fanout_waived AND created_at > %(since)s AND created_at <= %(now)s;
+
+-- name: chunk
+-- The next chunk of users: its last id, and whether nobody comes after it.
+SELECT COALESCE(max(id), %(after)s) AS last, count(*) < %(limit)s AS final
+FROM (SELECT id FROM users WHERE id > %(after)s ORDER BY id LIMIT %(limit)s) AS chunk;
+
+-- name: tune
+-- The planner cannot know how many rows a CTE has: a nested loop over them would be quadratic.
+SELECT set_config(name, value, true)
+FROM (VALUES ('enable_nestloop', 'off'), ('jit', 'off'), ('work_mem', '64MB')) AS wish (name, value);
+
+-- name: decisions
+-- The rules. Opens a statement whose CTE `decisions` holds every (event, user, channel) of a chunk over the
+-- channels of the user's plan, with the first gate that stops it (null: to be created), and how it would go.
+WITH wave AS MATERIALIZED (
+    SELECT
+        id AS event_id, alert_type, scope_assets, severity, score,
+        COALESCE(NULLIF(lower(scope_region), ''), 'global') AS region,
+        row_number() OVER (ORDER BY severity DESC, created_at, id) AS turn,
+        COALESCE(created_at < %(stale_before)s, false) AS stale
+    FROM alert_events
+    WHERE id = ANY(%(events)s::bigint[])
+),
+
+people AS MATERIALIZED (
+    SELECT
+        u.id AS user_id,
+        COALESCE(p.plan_code, 'free') AS plan_code,
+        %(allowed)s::bigint[] IS NULL OR u.id = ANY(%(allowed)s::bigint[]) AS allowed,
+        NULLIF(btrim(u.email), '') IS NOT NULL AND u.email_verified IS NOT FALSE AS has_email,
+        NULLIF(btrim(u.telegram_chat_id), '') IS NOT NULL AS has_telegram,
+        NULLIF(btrim(u.phone_number), '') IS NOT NULL AS has_phone
+    FROM users AS u
+    LEFT JOIN user_plans AS up ON up.user_id = u.id AND up.user_id > %(after)s AND up.user_id <= %(last)s
+    LEFT JOIN plan_settings AS p ON p.plan_code = up.plan AND p.is_active
+    WHERE u.id > %(after)s AND u.id <= %(last)s
+),
+
+-- Rows of interest, or the default for those who have none.
+wishes AS (
+    SELECT user_id, alert_type, lower(region) AS region, asset, threshold
+    FROM user_alert_prefs
+    WHERE user_id > %(after)s AND user_id <= %(last)s AND enabled IS NOT FALSE
+    UNION ALL
+    SELECT user_id, 'HIGH_IMPACT_EVENT', 'europe', NULL, NULL
+    FROM people
+    WHERE NOT EXISTS (
+        SELECT FROM user_alert_prefs AS p
+        WHERE p.user_id = people.user_id AND p.user_id > %(after)s AND p.user_id <= %(last)s
+    )
+),
+
+-- How far the best of a user's wishes goes with an event; no row: no wish for that type.
+interest AS (
+    SELECT
+        user_id, event_id,
+        bool_or(near) AS near,
+        bool_or(near AND fits) AS fits,
+        bool_or(near AND fits AND high) AS high
+    FROM (
+        SELECT
+            wishes.user_id, wave.event_id,
+            wishes.region IN ('global', wave.region) OR wave.region = 'global' AS near,
+            wishes.asset IS NULL OR COALESCE(cardinality(wave.scope_assets), 0) = 0 OR wishes.asset = ANY(wave.scope_assets) AS fits,
+            wishes.threshold IS NULL OR wave.score IS NULL OR wave.score >= wishes.threshold AS high
+        FROM wishes
+        JOIN wave ON wave.alert_type = wishes.alert_type
+    ) AS matches
+    GROUP BY user_id, event_id
+),
+
+offers AS MATERIALIZED (
+    SELECT
+        c.plan_code, c.channel, c.has_digest, COALESCE(c.instants_per_day, 0) AS instants_per_day, wave.*,
+        wave.alert_type = ANY(c.allowed_alert_types) OR 'ALL' = ANY(c.allowed_alert_types) AS type_offered
+    FROM alert_plan_channels AS c
+    CROSS JOIN wave
+),
+
+existing AS (
+    SELECT alert_event_id, user_id, channel
+    FROM user_alert_deliveries
+    WHERE alert_event_id = ANY(%(events)s::bigint[]) AND user_id > %(after)s AND user_id <= %(last)s
+),
+
+judged AS MATERIALIZED (
+    SELECT
+        people.user_id, offers.event_id, offers.channel, offers.severity, offers.turn,
+        offers.has_digest, offers.instants_per_day,
+        offers.has_digest
+        AND (offers.instants_per_day = 0 OR setting.delivery_mode IS NOT DISTINCT FROM 'digest' OR offers.stale) AS digest,
+        CASE
+            WHEN NOT people.allowed THEN 'allowlist'
+            WHEN NOT COALESCE(offers.type_offered, false) THEN 'plan'
+            WHEN interest.user_id IS NULL THEN 'alert_type'
+            WHEN NOT interest.near THEN 'region'
+            WHEN NOT interest.fits THEN 'asset'
+            WHEN NOT interest.high THEN 'threshold'
+            WHEN setting.enabled IS FALSE THEN 'channel_off'
+            WHEN setting.delivery_mode = 'digest' AND NOT offers.has_digest THEN 'no_digest'
+            WHEN NOT CASE offers.channel
+                WHEN 'email' THEN people.has_email WHEN 'telegram' THEN people.has_telegram ELSE people.has_phone
+            END THEN 'destination'
+            WHEN existing.user_id IS NOT NULL THEN 'exists'
+            WHEN offers.stale AND NOT offers.has_digest THEN 'expired'
+        END AS gate
+    FROM people
+    JOIN offers ON offers.plan_code = people.plan_code
+    LEFT JOIN interest ON interest.user_id = people.user_id AND interest.event_id = offers.event_id
+    LEFT JOIN user_alert_channels AS setting
+        ON setting.user_id = people.user_id AND setting.channel = offers.channel
+        AND setting.user_id > %(after)s AND setting.user_id <= %(last)s
+    LEFT JOIN (SELECT DISTINCT alert_event_id, user_id, channel FROM existing) AS existing
+        ON existing.user_id = people.user_id AND existing.alert_event_id = offers.event_id AND existing.channel = offers.channel
+),
+
+-- Instants in the order in which they claim the places of the day: severest first, then oldest.
+ranked AS (
+    SELECT *, row_number() OVER (PARTITION BY user_id, channel ORDER BY turn) AS place
+    FROM judged
+    WHERE gate IS NULL AND NOT digest
+),
+
+-- Places of the day that are taken.
+taken AS MATERIALIZED (
+    SELECT user_id, channel, (
+        SELECT count(*)
+        FROM user_alert_deliveries AS d
+        WHERE
+            d.user_id = ranked.user_id AND d.channel = ranked.channel
+            AND d.delivery_kind = 'instant' AND d.status IN ('queued', 'sending', 'sent')
+            AND d.created_at >= %(day_start)s AND d.created_at < %(day_end)s
+    ) AS instants
+    FROM ranked
+    WHERE place = 1
+),
+
+decisions AS (
+    SELECT user_id, event_id, channel, severity, gate, CASE WHEN digest THEN 'digest' ELSE 'instant' END AS kind, false AS moved
+    FROM judged
+    WHERE gate IS NOT NULL OR digest
+    UNION ALL
+    SELECT
+        user_id, event_id, channel, severity,
+        CASE WHEN over AND NOT has_digest THEN 'quota' END,
+        CASE WHEN over AND has_digest THEN 'digest' ELSE 'instant' END,
+        over AND has_digest
+    FROM (
+        SELECT ranked.*, ranked.place + taken.instants > ranked.instants_per_day AS over
+        FROM ranked
+        JOIN taken ON taken.user_id = ranked.user_id AND taken.channel = ranked.channel
+    ) AS claims
+)
+
+-- name: fan_out
+-- Closes the statement of `decisions`: creates what no gate stops, and counts.
+, created AS (
+    INSERT INTO user_alert_deliveries (
+        user_id, alert_event_id, channel, delivery_kind, status, attempts, priority, created_at
+    )
+    SELECT user_id, event_id, channel, kind, 'queued', 0, severity, %(now)s
+    FROM decisions
+    WHERE gate IS NULL
+    ON CONFLICT DO NOTHING
+    RETURNING 1
+)
+
+SELECT
+    (SELECT count(*) FROM people WHERE allowed) AS users,
+    (SELECT count(*) FROM created) AS created,
+    count(*) FILTER (WHERE gate = 'allowlist') AS allowlist,
+    count(*) FILTER (
+        WHERE gate IN ('plan', 'alert_type', 'region', 'asset', 'threshold', 'channel_off', 'no_digest')
+    ) AS prefs,
+    count(*) FILTER (WHERE gate = 'destination') AS missing_dest,
+    count(*) FILTER (WHERE gate = 'quota') AS quota,
+    count(*) FILTER (WHERE gate = 'expired') AS expired,
+    count(*) FILTER (WHERE moved) AS moved
+FROM decisions;
+
+-- name: complete
+-- The fan-out of these events is done; committed together with the last chunk.
+UPDATE alert_events
+SET fanout_completed_at = %(now)s, fanout_scope = %(scope)s
+WHERE id = ANY(%(events)s::bigint[]);
