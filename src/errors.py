@@ -6,6 +6,8 @@ connection strings (invariant I8).
 
 from __future__ import annotations
 
+import os
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,3 +49,10 @@ class DatabaseError(AlertsError):
 
 class LockLostError(DatabaseError):
     """The connection that holds the advisory locks is gone; the phase must stop."""
+
+
+def internal(error: Exception) -> Finding:
+    """An error that nobody foresaw, by class and place: its text can hold private data."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+    return Finding("internal", f"{type(error).__name__}{place}: please report this")

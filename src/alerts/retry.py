@@ -28,11 +28,18 @@ class Decision:
 def backoff(attempts: int, base: timedelta, longest: timedelta, jitter: float) -> timedelta:
     """`min(longest, base·2^(attempts-1))` plus `jitter` (0 to 1) times 20 %."""
     exponent = min(attempts - 1, 32)
-    return min(longest, base * 2**exponent) * (1 + JITTER * jitter)
+    wait: timedelta = min(longest, base * 2**exponent)
+    return wait * (1 + JITTER * jitter)
 
 
 def decide(
-    outcome: Outcome, attempts: int, settings: Settings, now: datetime, *, key_protects: bool, jitter: float | None = None
+    outcome: Outcome,
+    attempts: int,
+    settings: Settings,
+    now: datetime,
+    *,
+    key_protects: bool,
+    jitter: float | None = None,
 ) -> Decision:
     """The next state of a message that was tried, `attempts` times before.
 
@@ -48,11 +55,12 @@ def decide(
         return Decision(MessageStatus.QUEUED, outcome.reason, attempts, now + wait)
     if outcome.verdict in (Verdict.HALT, Verdict.SPLIT):
         return Decision(MessageStatus.QUEUED, outcome.reason, attempts)
-    if outcome.moved_to:
-        return Decision(MessageStatus.QUEUED, attempts=attempts + 1)
-    if outcome.unknown and not key_protects and not settings.resend_unknown:
+    protected = outcome.unknown and key_protects
+    if outcome.unknown and not protected and not settings.resend_unknown:
         return Decision(MessageStatus.FAILED, FailureReason.OUTCOME_UNKNOWN, attempts + 1)
     if attempts + 1 >= settings.max_attempts:
-        return Decision(MessageStatus.FAILED, outcome.reason, attempts + 1)
+        return Decision(MessageStatus.FAILED, outcome.reason, attempts + 1, keep_key=protected)
+    if outcome.moved_to:
+        return Decision(MessageStatus.QUEUED, attempts=attempts + 1)
     wait = backoff(attempts + 1, settings.retry_base, settings.retry_max, random.random() if jitter is None else jitter)  # noqa: S311
-    return Decision(MessageStatus.QUEUED, outcome.reason, attempts + 1, now + wait, keep_key=outcome.unknown and key_protects)
+    return Decision(MessageStatus.QUEUED, outcome.reason, attempts + 1, now + wait, keep_key=protected)

@@ -48,22 +48,28 @@ class Rollout:
 class SendBudget:
     """The circuit breaker of one run, shared by all channels.
 
-    `reserve` before a claim, `refund` what was not claimed or was certainly not accepted. What is
-    reserved can be accepted, so the sum of accepted, unknown and under way never exceeds the cap.
+    A place is reserved before a row is claimed and settled when its outcome is known. Only what is left
+    beside everything accepted and everything under way can be reserved, so at most `cap` messages are
+    accepted, however many are in flight.
     """
 
     def __init__(self, cap: int) -> None:
-        self._left = cap
+        self._cap = cap
+        self._accepted = 0
+        self._under_way = 0
 
     @property
-    def left(self) -> int:
-        return self._left
+    def spent(self) -> bool:
+        """Whether the cap is reached for good; places under way may still come back."""
+        return self._accepted >= self._cap
 
     def reserve(self, wanted: int) -> int:
         """Take up to `wanted` places; the number taken."""
-        taken = max(min(wanted, self._left), 0)
-        self._left -= taken
+        taken = max(min(wanted, self._cap - self._accepted - self._under_way), 0)
+        self._under_way += taken
         return taken
 
-    def refund(self, places: int) -> None:
-        self._left += places
+    def settle(self, places: int, accepted: int) -> None:
+        """Of `places` reserved, `accepted` were (or may have been) accepted; the others come back."""
+        self._under_way -= places
+        self._accepted += accepted

@@ -15,10 +15,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import psycopg2
 import psycopg2.extensions
+from psycopg2 import sql
 from psycopg2.extras import Json, RealDictCursor, register_uuid
 
 from src.errors import DatabaseError, Finding
@@ -30,6 +31,7 @@ LOCK_SECONDS = 10.0
 
 R = TypeVar("R")
 Params = Mapping[str, Any]
+Statement: TypeAlias = str | sql.Composed
 
 _limits = threading.local()
 
@@ -55,7 +57,7 @@ psycopg2.extensions.register_adapter(dict, Json)
 
 def _utc(value: str | None, cursor: Any) -> datetime | None:
     """Columns without a time zone hold UTC (existing databases have them)."""
-    moment = psycopg2.extensions.PYDATETIME(value, cursor)  # type: ignore[attr-defined] # set by the C module
+    moment = psycopg2.extensions.PYDATETIME(value, cursor)
     return moment.replace(tzinfo=UTC) if moment is not None else None
 
 
@@ -64,7 +66,9 @@ psycopg2.extensions.register_type(psycopg2.extensions.new_type((1114,), "UTC_TIM
 
 def load_queries(directory: Path, name: str) -> dict[str, str]:
     """The statements of `directory/name.sql`: each starts with a line `-- name: …`."""
-    parts = re.split(r"^-- name: *(\w+).*$", (directory / f"{name}.sql").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    parts = re.split(
+        r"^-- name: *(\w+).*$", (directory / f"{name}.sql").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
     return dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
 
 
@@ -94,11 +98,13 @@ def explain(error: psycopg2.Error) -> Finding:
             if (name := getattr(error.diag, f"{what}_name", None))
         ]
         if sqlstate == "25006":
-            return Finding("database.read_only", "the database is read-only for this role: grant it writing or use the primary")
+            return Finding("database.read_only", "the role may not write: grant it that, or use the primary")
         return Finding("database.error", " ".join([f"PostgreSQL refused a statement (SQLSTATE {sqlstate})", *named]))
     text = str(error).lower()
     if isinstance(error, psycopg2.ProgrammingError) or "invalid dsn" in text or "invalid connection option" in text:
-        return Finding("database.url_invalid", "DATABASE_URL is no connection string: use postgresql://user@host:5432/name")
+        return Finding(
+            "database.url_invalid", "DATABASE_URL is no connection string: use postgresql://user@host:5432/name"
+        )
     if sqlstate == "53100":
         return Finding("database.disk_full", "the server's disk is full: free some space and run again")
     if sqlstate == "57014":
@@ -147,23 +153,23 @@ class Session:
             with translated():
                 self._run(f"RELEASE SAVEPOINT {savepoint}" if savepoint else "COMMIT", None)
 
-    def all(self, record: type[R], statement: str, params: Params | None = None) -> list[R]:
+    def all(self, record: type[R], statement: Statement, params: Params | None = None) -> list[R]:
         """Rows as instances of a frozen dataclass whose fields are the columns."""
         with translated(), self._cursor(statement, params) as cursor:
             return [record(**row) for row in cursor.fetchall()]
 
-    def one(self, record: type[R], statement: str, params: Params | None = None) -> R:
+    def one(self, record: type[R], statement: Statement, params: Params | None = None) -> R:
         """The only row; a statement that may return none belongs to `all`."""
         (row,) = self.all(record, statement, params)
         return row
 
-    def value(self, statement: str, params: Params | None = None) -> Any:
+    def value(self, statement: Statement, params: Params | None = None) -> Any:
         """The first column of the first row; None without rows."""
         with translated(), self._cursor(statement, params) as cursor:
             row = cursor.fetchone()
             return next(iter(row.values())) if row else None
 
-    def execute(self, statement: str, params: Params | None = None) -> int:
+    def execute(self, statement: Statement, params: Params | None = None) -> int:
         """Run and return the number of rows affected."""
         with translated(), self._cursor(statement, params) as cursor:
             return int(cursor.rowcount)
@@ -176,12 +182,12 @@ class Session:
         return bool(self._connection.closed)
 
     @contextmanager
-    def _cursor(self, statement: str, params: Params | None) -> Iterator[Any]:
+    def _cursor(self, statement: Statement, params: Params | None) -> Iterator[Any]:
         with self._lock, self._connection.cursor() as cursor:
             cursor.execute(statement, params)
             yield cursor
 
-    def _run(self, statement: str, params: Params | None) -> None:
+    def _run(self, statement: Statement, params: Params | None) -> None:
         with self._cursor(statement, params):
             pass
 
@@ -237,17 +243,22 @@ class Database:
         finally:
             _limits.seconds = STATEMENT_SECONDS + 2
 
+    def open(self) -> Session:
+        """A session, to be handed to `release` when it is done with."""
+        return self._shared or self.connect()
+
+    def release(self, session: Session) -> None:
+        if session is not self._shared:
+            session.close()
+
     @contextmanager
     def session(self) -> Iterator[Session]:
         """A session for the length of the block."""
-        if self._shared is not None:
-            yield self._shared
-            return
-        session = self.connect()
+        session = self.open()
         try:
             yield session
         finally:
-            session.close()
+            self.release(session)
 
     @contextmanager
     def simulation(self) -> Iterator[None]:

@@ -14,11 +14,13 @@ from types import TracebackType
 from src.db.connection import Database, Session
 from src.errors import DatabaseError, Finding, LockLostError
 
+LOCK_LOST = "lock.lost"
 _TRY = "SELECT pg_try_advisory_xact_lock(%(key)s)"
 _STAY = """
 SELECT set_config(name, value, true)
 FROM (VALUES ('idle_in_transaction_session_timeout', '0'), ('transaction_timeout', '0'), ('statement_timeout', '5000'),
-             ('tcp_keepalives_idle', '10'), ('tcp_keepalives_interval', '3'), ('tcp_keepalives_count', '3')) AS wish (name, value)
+             ('tcp_keepalives_idle', '10'), ('tcp_keepalives_interval', '3'),
+             ('tcp_keepalives_count', '3')) AS wish (name, value)
 JOIN pg_settings USING (name)
 """
 
@@ -53,7 +55,9 @@ class RunLocks:
         self._session = session
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._session is not None:
             self._session.close()  # ends the transaction, and the locks with it
             self._session = None
@@ -100,5 +104,5 @@ class RunLocks:
 
 def _lost() -> LockLostError:
     return LockLostError(
-        Finding("lock.lost", "the connection that holds the run's locks is gone: the phase was stopped; the next run goes on")
+        Finding(LOCK_LOST, "the connection that holds the locks is gone: the run was stopped, the next goes on")
     )

@@ -1,0 +1,99 @@
+"""When a channel is broken (I7) and how fast it may go: pure state machines, told of time and outcomes."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from src.alerts.models import FailureReason, Outcome, Verdict
+from src.alerts.retry import OUTAGES
+
+IN_A_ROW = 5
+WINDOW = 20
+
+_MENDS = {
+    FailureReason.CREDENTIALS: "the provider refused the credentials or the set-up: check its secrets and sender",
+    FailureReason.ACCOUNT: "the account is out of quota or suspended: top it up or wait for the quota to renew",
+}
+_OUTAGE_MEND = "the provider does not answer properly: see its status page; what is queued goes out when it is back"
+
+
+@dataclass(slots=True)
+class Breaker:
+    """Judges one channel in one run, an outcome per request.
+
+    Halts at the first answer about credentials or the account, after 5 outages in a row, when half of
+    the last 20 requests were outages, and at the end if every request was one.
+    """
+
+    halted: FailureReason | None = None
+    detail: str = ""
+    _recent: deque[bool] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    _answered: bool = False
+
+    def tell(self, outcome: Outcome) -> None:
+        """Take the outcome of a request (for a batch: of its first message)."""
+        if outcome.verdict is Verdict.WAIT:
+            return
+        if outcome.verdict is Verdict.HALT:
+            self._halt(outcome.reason or FailureReason.CREDENTIALS, outcome.detail)
+            return
+        outage = outcome.reason in OUTAGES
+        self._recent.append(outage)
+        self._answered = self._answered or not outage
+        streak = list(self._recent)[-IN_A_ROW:]
+        full = len(self._recent) == WINDOW
+        if outage and ((len(streak) == IN_A_ROW and all(streak)) or (full and sum(self._recent) * 2 >= WINDOW)):
+            self._halt(outcome.reason or FailureReason.PROVIDER_UNAVAILABLE, outcome.detail)
+        elif outage and not self.detail:
+            self.detail = outcome.detail
+
+    def finish(self) -> None:
+        """At the end: a channel whose every request ended in an outage is down, however few they were."""
+        if self._recent and not self._answered:
+            self._halt(FailureReason.PROVIDER_UNAVAILABLE, self.detail)
+
+    @property
+    def mend(self) -> str:
+        return _MENDS.get(self.halted, _OUTAGE_MEND) if self.halted else ""
+
+    def _halt(self, reason: FailureReason, detail: str) -> None:
+        if self.halted is None:
+            self.halted, self.detail = reason, detail
+
+
+HORIZON = 0.25
+"""Seconds ahead for which requests are claimed, so that rows never wait in `sending` for their turn."""
+
+
+class Pacer:
+    """Spaces requests evenly. Times are monotonic seconds, `rate` is requests a second (None: no limit)."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._gap = 1 / rate if rate else 0.0
+        self._next = 0.0
+        self._paused_until = 0.0
+
+    def permits(self, now: float) -> int | None:
+        """How many requests have their turn within the horizon; None: any number."""
+        if now < self._paused_until:
+            return 0
+        if not self._gap:
+            return None
+        ahead = now + HORIZON - max(self._next, now)
+        return int(ahead / self._gap) + 1 if ahead >= 0 else 0
+
+    def take(self, now: float) -> float:
+        """Book the next turn: the moment at which to start."""
+        start = max(self._next, now)
+        self._next = start + self._gap
+        return start
+
+    def wait(self, now: float) -> float:
+        """Seconds until there is a permit."""
+        return max(self._next - HORIZON - now if self._gap else 0.0, self._paused_until - now, 0.0)
+
+    def pause(self, until: float) -> None:
+        """No request has its turn before that moment."""
+        self._paused_until = max(self._paused_until, until)
+        self._next = max(self._next, until)

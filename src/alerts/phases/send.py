@@ -1,0 +1,175 @@
+"""Phase C: send what is queued. Instants before digests, severest and oldest first, channels side by side.
+
+What may be sent twice after a crash is at most what was in flight, and nothing through a provider that
+takes an idempotency key, within its window (see `outbound` for the mechanism). A broken channel halts
+alone (`breaker`); the cap counts what was, or may have been, accepted (`rollout.SendBudget`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from src.alerts.channels.base import Channel, CheckedChannel, Limits
+from src.alerts.channels.configuration import configuration
+from src.alerts.channels.registry import open_channels
+from src.alerts.models import ChannelName, Message, Outcome, StopReason, Verdict
+from src.alerts.phases.breaker import Pacer
+from src.alerts.phases.contents import Contents
+from src.alerts.phases.context import PhaseContext
+from src.alerts.phases.outbound import Left, Outbound, Queue, statement
+from src.alerts.phases.pump import Pump
+from src.alerts.phases.tally import Tally
+from src.alerts.rendering import Renderer
+from src.alerts.rollout import SendBudget
+from src.db.connection import Session
+from src.errors import DatabaseError, Finding
+
+log = logging.getLogger(__name__)
+
+EXPIRE_CHUNK = 5000
+PING_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SendReport:
+    """What phase C leaves for the run document beside its counts."""
+
+    counts: dict[str, Any]
+    recipients: list[dict[str, Any]] | None
+    errors: tuple[Finding, ...]
+
+
+class SimulatedChannel(CheckedChannel):
+    """Stands in for a channel in a dry run: accepts whatever could be sent, reaches nobody."""
+
+    limits = Limits(requests_per_second=None, max_batch=100, key_window=timedelta(days=1))
+
+    def __init__(self, name: ChannelName, provider: str) -> None:
+        self.name = name
+        self.provider = provider
+
+    async def deliver(self, messages: Sequence[Message], key: UUID) -> list[Outcome]:  # noqa: ARG002 - as `Channel` has it
+        """Accept."""
+        return [Outcome(Verdict.SENT) for _ in messages]
+
+
+def run(context: PhaseContext) -> SendReport:
+    """Send. Raises DatabaseError when the database was lost; what was in flight is then recovered later."""
+    tally = Tally(by_recipient=context.rollout.allowed is not None)
+    now = context.clock()
+    with context.database.session() as session:
+        _prepare(session, context, tally, now)
+    budget = SendBudget(context.rollout.max_send)
+    pumps = asyncio.run(_pump(context, tally, budget))
+    with context.database.session() as session:
+        due = _count_left(session, context, tally, {pump.channel.name for pump in pumps})
+    tally.stop_reason = context.stop.reason or (StopReason.MAX_SEND if due and budget.spent else None)
+    tally.halted = sorted(pump.channel.name for pump in pumps if pump.breaker.halted)
+    if tally.stop_reason is None and tally.halted:
+        tally.stop_reason = StopReason.CHANNEL_HALTED
+    return SendReport(tally.counts(), tally.recipients(), tuple(_halted(pump) for pump in pumps if pump.breaker.halted))
+
+
+def _prepare(session: Session, context: PhaseContext, tally: Tally, now: datetime) -> None:
+    """Recover what runs that are gone left, and expire what waits for channels that are not configured."""
+    with session.transaction():
+        for queue in Queue:
+            tally.recovered += session.execute(statement(queue, "recover"), {"run_id": context.run_id})
+    held = [name.value for name, state in configuration(context.settings).items() if not state.complete]
+    params = {
+        "channels": held,
+        "now": now,
+        "oldest": now - context.settings.max_age,
+        "allowed": context.rollout.allowed_ids,
+        "limit": EXPIRE_CHUNK,
+    }
+    for queue in Queue:
+        expired = EXPIRE_CHUNK
+        while held and expired == EXPIRE_CHUNK and context.proceed():
+            with session.transaction():
+                expired = session.execute(statement(queue, f"expire_held_{queue}"), params)
+            tally.add(queue, "skipped_expired", expired)
+
+
+async def _pump(context: PhaseContext, tally: Tally, budget: SendBudget) -> list[Pump]:
+    """Run all channels to their end; raises the first database error when every one is done."""
+    renderer = Renderer(context.settings)
+    channels = _channels(context)
+    pumps = [_make(channel, context, tally, budget, renderer) for channel in channels]
+    loop = asyncio.get_running_loop()
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in previous:
+        loop.add_signal_handler(number, context.stop.request, number)
+    keeper = asyncio.create_task(_keep_locks(context, pumps))
+    try:
+        await asyncio.gather(*(pump.run() for pump in pumps))
+    finally:
+        keeper.cancel()
+        for number, handler in previous.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+        for pump in pumps:
+            pump.outbound.close()
+        await asyncio.gather(*(channel.close() for channel in channels))
+    for pump in pumps:
+        if pump.error:
+            raise pump.error
+    return pumps
+
+
+def _channels(context: PhaseContext) -> list[Channel]:
+    if context.database.simulate:
+        states = configuration(context.settings)
+        return [SimulatedChannel(name, state.provider) for name, state in states.items() if state.complete]
+    return list(open_channels(context.settings).values())
+
+
+def _make(channel: Channel, context: PhaseContext, tally: Tally, budget: SendBudget, renderer: Renderer) -> Pump:
+    rollout, settings = context.rollout, context.settings
+    outbound = Outbound(context.database, context.run_id, channel.name, channel.provider, rollout.allowed_ids)
+    window = channel.limits.key_window or timedelta(0)
+    outbound.settle_unknown(settings.resend_unknown, context.clock() - window)
+    per_request, rate = channel.limits.max_batch, channel.limits.requests_per_second
+    if wished := settings.rate_limits.get(channel.name):
+        per_request = max(min(per_request, wished // 60), 1)  # at most a second's worth at once
+        rate = wished / 60 / per_request
+    pacer = Pacer(None if context.database.simulate else rate)
+    return Pump(channel, outbound, Contents(renderer, channel.name), context, budget, tally, pacer, per_request)
+
+
+async def _keep_locks(context: PhaseContext, pumps: Sequence[Pump]) -> None:
+    """Stop all channels when the run's locks are gone: another run may have begun."""
+    while True:
+        try:
+            await asyncio.to_thread(context.locks.ping)
+        except DatabaseError as error:
+            for pump in pumps:
+                pump.error = pump.error or error
+            return
+        await asyncio.sleep(PING_SECONDS)
+
+
+def _count_left(session: Session, context: PhaseContext, tally: Tally, open_names: set[ChannelName]) -> int:
+    """Count what stays queued, for channels that are configured and others; the number due now."""
+    due = 0
+    params = {"now": context.clock(), "allowed": context.rollout.allowed_ids}
+    with session.transaction():
+        for queue in Queue:
+            for left in session.all(Left, statement(queue, "count_left"), params):
+                configured = left.channel in open_names
+                tally.add(queue, "left_queued" if configured else "held_not_configured", left.queued)
+                due += left.due if configured else 0
+    return due
+
+
+def _halted(pump: Pump) -> Finding:
+    name, breaker = pump.channel.name, pump.breaker
+    detail = f" ({breaker.detail})" if breaker.detail else ""
+    return Finding(f"channel.halted.{name}", f"{name} was halted, {breaker.halted}{detail}: {breaker.mend}")

@@ -1,0 +1,195 @@
+-- Phase C. {table} is user_alert_deliveries or user_alert_digests; {ours} tells the rows that are the
+-- engine's to send from those that other software keeps in the same table; {order} is sending order.
+
+-- name: recover
+-- What runs that are gone left claimed goes back to the queue, still under its idempotency key.
+UPDATE {table}
+SET status = 'queued', claimed_by = NULL, claimed_at = NULL
+WHERE status = 'sending' AND {ours} AND claimed_by IS DISTINCT FROM %(run_id)s
+
+-- name: settle_unknown
+-- Requests of unknown outcome that no idempotency key protects (any longer): to be sent anew, or failed.
+UPDATE {table}
+SET status = CASE WHEN %(resend)s THEN status ELSE 'failed' END,
+    failure_reason = CASE WHEN %(resend)s THEN failure_reason ELSE 'outcome_unknown' END,
+    send_key = NULL, send_key_at = NULL, send_provider = NULL
+WHERE channel = %(channel)s AND status = 'queued' AND send_key IS NOT NULL AND {ours}
+    AND (%(allowed)s::bigint[] IS NULL OR user_id = ANY(%(allowed)s::bigint[]))
+    AND (send_provider IS DISTINCT FROM %(provider)s OR send_key_at IS NULL OR send_key_at <= %(keys_since)s)
+
+-- name: pick_unknown
+-- The members of the oldest request of unknown outcome, if this run admits all of them.
+SELECT id
+FROM {table}
+WHERE channel = %(channel)s AND status = 'queued' AND {ours} AND send_key = (
+    SELECT send_key
+    FROM {table}
+    WHERE channel = %(channel)s AND status = 'queued' AND send_key IS NOT NULL AND {ours}
+    GROUP BY send_key
+    HAVING count(*) <= %(limit)s
+        AND bool_and(next_retry_at IS NULL OR next_retry_at <= %(now)s)
+        AND bool_and(%(allowed)s::bigint[] IS NULL OR user_id = ANY(%(allowed)s::bigint[]))
+    ORDER BY min(id)
+    LIMIT 1
+)
+ORDER BY id
+FOR UPDATE SKIP LOCKED
+
+-- name: pick_due
+-- Rows to send now, in sending order.
+SELECT id
+FROM {table}
+WHERE channel = %(channel)s AND status = 'queued' AND {ours} AND send_key IS NULL
+    AND (next_retry_at IS NULL OR next_retry_at <= %(now)s)
+    AND (%(allowed)s::bigint[] IS NULL OR user_id = ANY(%(allowed)s::bigint[]))
+ORDER BY {order}
+LIMIT %(limit)s
+FOR UPDATE SKIP LOCKED
+
+-- name: claim_deliveries
+-- Claim the picked rows, or skip those that nobody should get any more; `keys` holds a key per request.
+WITH judged AS (
+    SELECT
+        d.id, d.user_id, d.alert_event_id,
+        CASE d.channel WHEN 'email' THEN u.email WHEN 'telegram' THEN u.telegram_chat_id ELSE u.phone_number END AS destination,
+        CASE
+            WHEN e.created_at < %(oldest)s THEN 'expired'
+            WHEN c.enabled IS FALSE THEN 'no_longer_wanted'
+            WHEN d.channel = 'email' AND u.email_verified IS FALSE THEN 'missing_destination'
+            WHEN COALESCE(CASE d.channel WHEN 'email' THEN u.email WHEN 'telegram' THEN u.telegram_chat_id ELSE u.phone_number END, '') = ''
+                THEN 'missing_destination'
+        END AS refusal
+    FROM unnest(%(ids)s::bigint[]) AS picked (id)
+    JOIN user_alert_deliveries AS d ON d.id = picked.id
+    JOIN alert_events AS e ON e.id = d.alert_event_id
+    JOIN users AS u ON u.id = d.user_id
+    LEFT JOIN user_alert_channels AS c ON c.user_id = d.user_id AND c.channel = d.channel
+)
+UPDATE user_alert_deliveries AS d
+SET status = CASE WHEN j.refusal IS NULL THEN 'sending' ELSE 'skipped' END,
+    failure_reason = j.refusal, claimed_by = %(run_id)s, claimed_at = %(now)s,
+    send_key = CASE WHEN j.refusal IS NULL THEN COALESCE(d.send_key, (%(keys)s::uuid[])[1 + (j.place - 1) / %(per_request)s]) END,
+    send_key_at = CASE WHEN j.refusal IS NULL THEN COALESCE(d.send_key_at, %(now)s) END,
+    send_provider = CASE WHEN j.refusal IS NULL THEN %(provider)s END
+FROM (SELECT *, row_number() OVER (PARTITION BY refusal ORDER BY array_position(%(ids)s::bigint[], id)) AS place FROM judged) AS j
+WHERE d.id = j.id
+RETURNING d.id, d.user_id, j.alert_event_id AS content_id, j.destination, d.attempts, d.send_key, j.refusal, j.place
+
+-- name: claim_digests
+-- The same for digests; an empty one is skipped, and one that is three windows late has expired.
+WITH judged AS (
+    SELECT
+        d.id, d.user_id,
+        CASE d.channel WHEN 'email' THEN u.email WHEN 'telegram' THEN u.telegram_chat_id ELSE u.phone_number END AS destination,
+        CASE
+            WHEN d.window_end + 3 * (d.window_end - d.window_start) < %(now)s THEN 'expired'
+            WHEN c.enabled IS FALSE THEN 'no_longer_wanted'
+            WHEN NOT EXISTS (SELECT FROM user_alert_digest_items AS i WHERE i.digest_id = d.id) THEN 'no_longer_wanted'
+            WHEN d.channel = 'email' AND u.email_verified IS FALSE THEN 'missing_destination'
+            WHEN COALESCE(CASE d.channel WHEN 'email' THEN u.email WHEN 'telegram' THEN u.telegram_chat_id ELSE u.phone_number END, '') = ''
+                THEN 'missing_destination'
+        END AS refusal
+    FROM unnest(%(ids)s::bigint[]) AS picked (id)
+    JOIN user_alert_digests AS d ON d.id = picked.id
+    JOIN users AS u ON u.id = d.user_id
+    LEFT JOIN user_alert_channels AS c ON c.user_id = d.user_id AND c.channel = d.channel
+)
+UPDATE user_alert_digests AS d
+SET status = CASE WHEN j.refusal IS NULL THEN 'sending' ELSE 'skipped' END,
+    failure_reason = j.refusal, claimed_by = %(run_id)s, claimed_at = %(now)s,
+    send_key = CASE WHEN j.refusal IS NULL THEN COALESCE(d.send_key, (%(keys)s::uuid[])[1 + (j.place - 1) / %(per_request)s]) END,
+    send_key_at = CASE WHEN j.refusal IS NULL THEN COALESCE(d.send_key_at, %(now)s) END,
+    send_provider = CASE WHEN j.refusal IS NULL THEN %(provider)s END
+FROM (SELECT *, row_number() OVER (PARTITION BY refusal ORDER BY array_position(%(ids)s::bigint[], id)) AS place FROM judged) AS j
+WHERE d.id = j.id
+RETURNING d.id, d.user_id, d.id AS content_id, j.destination, d.attempts, d.send_key, j.refusal, j.place
+
+-- name: record
+-- Write what became of claimed rows; only the run that claimed a row may. The key stays on rows whose
+-- outcome is unknown, and `claimed_by` on finished ones.
+UPDATE {table} AS d
+SET status = r.status, failure_reason = r.reason, attempts = r.attempts, next_retry_at = r.next_retry_at::timestamptz,
+    last_error = r.detail, provider_message_id = COALESCE(r.provider_message_id, d.provider_message_id),
+    sent_at = CASE WHEN r.status = 'sent' THEN %(now)s ELSE d.sent_at END,
+    claimed_by = CASE WHEN r.status = 'queued' THEN NULL ELSE d.claimed_by END,
+    send_key = CASE WHEN r.keep_key THEN d.send_key END,
+    send_key_at = CASE WHEN r.keep_key THEN d.send_key_at END,
+    send_provider = CASE WHEN r.keep_key THEN d.send_provider END
+FROM unnest(
+    %(id)s::bigint[], %(status)s::text[], %(reason)s::text[], %(attempts)s::int[], %(next_retry_at)s::timestamptz[],
+    %(detail)s::text[], %(provider_message_id)s::text[], %(keep_key)s::boolean[]
+) AS r (id, status, reason, attempts, next_retry_at, detail, provider_message_id, keep_key)
+WHERE d.id = r.id AND d.status = 'sending' AND d.claimed_by = %(run_id)s
+
+-- name: give_back
+-- Requests that made up an outage get their attempt back and are due again.
+UPDATE {table}
+SET status = 'queued', attempts = greatest(attempts - 1, 0), next_retry_at = NULL, failure_reason = NULL, claimed_by = NULL
+WHERE id = ANY(%(ids)s::bigint[]) AND status IN ('queued', 'failed')
+
+-- name: move_telegram
+-- A group that became a supergroup has a new chat id.
+UPDATE users SET telegram_chat_id = %(new)s WHERE id = %(user_id)s AND telegram_chat_id = %(old)s
+
+-- name: expire_held_deliveries
+-- Instants of channels that are not configured expire like others; a chunk at a time.
+UPDATE user_alert_deliveries AS d
+SET status = 'skipped', failure_reason = 'expired', send_key = NULL
+FROM (
+    SELECT q.id
+    FROM user_alert_deliveries AS q
+    JOIN alert_events AS e ON e.id = q.alert_event_id
+    WHERE q.channel = ANY(%(channels)s) AND q.status = 'queued' AND {ours} AND e.created_at < %(oldest)s
+        AND (%(allowed)s::bigint[] IS NULL OR q.user_id = ANY(%(allowed)s::bigint[]))
+    LIMIT %(limit)s
+    FOR UPDATE OF q SKIP LOCKED
+) AS old
+WHERE d.id = old.id
+
+-- name: expire_held_digests
+-- The same for digests.
+UPDATE user_alert_digests AS d
+SET status = 'skipped', failure_reason = 'expired', send_key = NULL
+FROM (
+    SELECT q.id
+    FROM user_alert_digests AS q
+    WHERE q.channel = ANY(%(channels)s) AND q.status = 'queued' AND {ours}
+        AND q.window_end + 3 * (q.window_end - q.window_start) < %(now)s
+        AND (%(allowed)s::bigint[] IS NULL OR q.user_id = ANY(%(allowed)s::bigint[]))
+    LIMIT %(limit)s
+    FOR UPDATE OF q SKIP LOCKED
+) AS old
+WHERE d.id = old.id
+
+-- name: count_left
+-- Queued rows a channel, and how many of them are due.
+SELECT channel, count(*) AS queued, count(*) FILTER (WHERE next_retry_at IS NULL OR next_retry_at <= %(now)s) AS due
+FROM {table}
+WHERE status = 'queued' AND {ours} AND channel IN ('email', 'telegram', 'sms')
+    AND (%(allowed)s::bigint[] IS NULL OR user_id = ANY(%(allowed)s::bigint[]))
+GROUP BY channel
+
+-- name: event_contents
+-- What alerts say.
+SELECT id, alert_type, scope_region AS region, COALESCE(scope_assets, '{{}}') AS assets, severity, score, headline, body, created_at,
+    COALESCE(driver_event_ids, '{{}}') AS driver_event_ids
+FROM alert_events
+WHERE id = ANY(%(ids)s::bigint[])
+
+-- name: drivers
+-- The news behind alerts.
+SELECT id, title, COALESCE(source_name, '') AS source_name, source_url FROM events WHERE id = ANY(%(ids)s::bigint[])
+
+-- name: digest_contents
+-- The severest events of digests, at most %(most)s each, and how many there are in all.
+SELECT digest_id, period, window_start, window_end, event_ids[1:%(most)s] AS event_ids, cardinality(event_ids) AS total
+FROM (
+    SELECT g.id AS digest_id, g.period, g.window_start, g.window_end,
+        array_agg(e.id ORDER BY e.severity DESC, e.created_at DESC, e.id) AS event_ids
+    FROM user_alert_digests AS g
+    JOIN user_alert_digest_items AS i ON i.digest_id = g.id
+    JOIN user_alert_deliveries AS d ON d.id = i.delivery_id
+    JOIN alert_events AS e ON e.id = d.alert_event_id
+    WHERE g.id = ANY(%(ids)s::bigint[])
+    GROUP BY g.id
+) AS contents
