@@ -1,0 +1,122 @@
+"""`python -m src.demo`: the engine on real history, from an empty database to messages in files.
+
+One day: the evening run of that day, and the run of the next morning, which brings the digests. Several
+days: one run each evening.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import NoReturn
+
+from src import console
+from src.console import Line, State
+from src.demo import story
+from src.demo.history import History
+from src.demo.replay import EVENING, MORNING, DaySummary, Engine, StepError
+from src.demo.world import World, at
+from src.errors import AlertsError, Finding, UsageError
+
+DEFAULT_DAY = date(2022, 3, 8)
+"""The United States ban Russian oil; Brent settles at its highest since 2008."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo with these arguments; the exit code."""
+    signal.signal(signal.SIGTERM, _end)  # the embedded server is stopped on the way out
+    try:
+        history = History()
+        first, last = _days(_parser().parse_args(argv), history)
+        _show(history, first, last)
+    except StepError as error:
+        sys.stderr.write(error.log)
+        lines = [Line(State.BAD, text) for text in error.errors]
+        console.print_lines([*lines, Line(State.BAD, str(error))], console.terminal(stderr=True))
+        return error.exit_code
+    except AlertsError as error:
+        console.print_lines([Line(State.BAD, str(error))], console.terminal(stderr=True))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return 0
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m src.demo", description="The engine on real history.")
+    parser.add_argument("--as-of", metavar="DAY", help=f"one day (default {DEFAULT_DAY})")
+    parser.add_argument("--from", dest="first", metavar="DAY", help="replay from this day, a run a day …")
+    parser.add_argument("--to", dest="last", metavar="DAY", help="… to this one")
+    return parser
+
+
+def _days(options: argparse.Namespace, history: History) -> tuple[date, date]:
+    """The first and the last day. Raises UsageError for anything that history cannot tell."""
+    if options.as_of and (options.first or options.last):
+        raise UsageError(Finding("usage", "say --as-of, or --from and --to"))
+    if bool(options.first) != bool(options.last):
+        raise UsageError(Finding("usage", "--from and --to belong together"))
+    try:
+        first = date.fromisoformat(options.first or options.as_of or DEFAULT_DAY.isoformat())
+        last = date.fromisoformat(options.last) if options.last else first
+    except ValueError:
+        raise UsageError(Finding("usage", "a day looks like 2022-03-08")) from None
+    if not history.first_day <= first <= last <= history.last_day:
+        limits = f"from {history.first_day} to {history.last_day}, the first before the last"
+        raise UsageError(Finding("usage", f"the data under examples/ tells days {limits}"))
+    return first, last
+
+
+def _show(history: History, first: date, last: date) -> None:
+    out = console.terminal()
+    began = time.monotonic()
+    world = World.create(history, at(first, EVENING))
+    engine = Engine(world.url)
+    engine.empty_outbox()
+    if first > history.first_day:
+        world.live_through(first - timedelta(days=1))  # indices compare with the day before
+    _done("embedded PostgreSQL in .postgres/: a new database, migrated, with invented users of every plan", began)
+    began = time.monotonic()
+    checked = engine.preflight(at(first, EVENING))
+    _done(f"preflight: {len(checked['errors'])} errors, {len(checked['warnings'])} warnings", began)
+    began = time.monotonic()
+    if first == last:
+        _one_day(world, engine, first)
+        _done(f"runs of {first} at {EVENING:%H:%M} and of the next morning at {MORNING:%H:%M} UTC", began)
+    else:
+        days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+        summaries = [_day(world, engine, day) for day in console.progress(days, "Replaying")]
+        _done(f"{len(days)} runs, one each day at {EVENING:%H:%M} UTC", began)
+        console.print_table(story.days_table(summaries), out)
+    health = engine.health(at(last + timedelta(days=1), MORNING) if first == last else at(last, EVENING))
+    alerts = world.alerts(last)
+    console.print_table(story.alerts_table(world, alerts), out)
+    console.print_table(story.people_table(world.deliveries(last), engine.outbox), out)
+    out.print(f"Health: {health['status']}. Every message is a file in {engine.outbox}/: nothing was sent to anybody.")
+
+
+def _one_day(world: World, engine: Engine, day: date) -> None:
+    world.live_through(day)
+    engine.run(at(day, EVENING))
+    engine.run(at(day + timedelta(days=1), MORNING))
+
+
+def _day(world: World, engine: Engine, day: date) -> DaySummary:
+    world.live_through(day)
+    return DaySummary.of(day, engine.run(at(day, EVENING)))
+
+
+def _done(title: str, began: float) -> None:
+    console.print_lines([Line(State.GOOD, f"{title} ({time.monotonic() - began:.1f} s)")])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
