@@ -1,0 +1,64 @@
+"""Retry decisions, as a table."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from src.alerts.models import FailureReason as Why
+from src.alerts.models import MessageStatus, Outcome, Verdict
+from src.alerts.retry import Decision, backoff, decide
+from src.settings import Settings
+
+NOW = datetime(2026, 1, 16, 12, tzinfo=UTC)
+SENT, FAILED, QUEUED = MessageStatus.SENT, MessageStatus.FAILED, MessageStatus.QUEUED
+
+
+def after(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+TABLE = [
+    # outcome, attempts before, key protects, decision
+    (Outcome(Verdict.SENT), 0, False, Decision(SENT, None, 1)),
+    (Outcome(Verdict.FAILED, Why.BLOCKED_BY_USER), 2, False, Decision(FAILED, Why.BLOCKED_BY_USER, 3)),
+    (
+        Outcome(Verdict.WAIT, Why.RATE_LIMITED, wait_seconds=9),
+        3,
+        False,
+        Decision(QUEUED, Why.RATE_LIMITED, 3, after(9)),
+    ),
+    (Outcome(Verdict.HALT, Why.CREDENTIALS), 3, False, Decision(QUEUED, Why.CREDENTIALS, 3)),
+    (Outcome(Verdict.SPLIT, Why.CONTENT_REJECTED), 0, True, Decision(QUEUED, Why.CONTENT_REJECTED, 0)),
+    (Outcome(Verdict.RETRY, Why.CONNECTION), 0, False, Decision(QUEUED, Why.CONNECTION, 1, after(60))),
+    (Outcome(Verdict.RETRY, Why.CONNECTION), 3, False, Decision(QUEUED, Why.CONNECTION, 4, after(480))),
+    (Outcome(Verdict.RETRY, Why.CONNECTION), 4, False, Decision(FAILED, Why.CONNECTION, 5)),
+    (Outcome(Verdict.RETRY, moved_to="-100"), 0, False, Decision(QUEUED, None, 1)),
+    (Outcome(Verdict.RETRY, moved_to="-100"), 4, False, Decision(FAILED, None, 5)),
+    (
+        Outcome(Verdict.RETRY, Why.TIMEOUT, unknown=True),
+        0,
+        True,
+        Decision(QUEUED, Why.TIMEOUT, 1, after(60), keep_key=True),
+    ),
+    (Outcome(Verdict.RETRY, Why.TIMEOUT, unknown=True), 0, False, Decision(QUEUED, Why.TIMEOUT, 1, after(60))),
+    (Outcome(Verdict.RETRY, Why.TIMEOUT, unknown=True), 4, True, Decision(FAILED, Why.TIMEOUT, 5, keep_key=True)),
+]
+
+
+@pytest.mark.parametrize(("outcome", "attempts", "key_protects", "decision"), TABLE)
+def test_decisions(outcome: Outcome, attempts: int, key_protects: bool, decision: Decision) -> None:
+    assert decide(outcome, attempts, Settings(), NOW, key_protects=key_protects, jitter=0) == decision
+
+
+def test_an_unknown_outcome_that_nothing_protects_fails_if_the_owner_says_so() -> None:
+    outcome = Outcome(Verdict.RETRY, Why.TIMEOUT, unknown=True)
+    decision = decide(outcome, 0, Settings(resend_unknown=False), NOW, key_protects=False, jitter=0)
+    assert decision == Decision(FAILED, Why.OUTCOME_UNKNOWN, 1)
+
+
+def test_backoff_doubles_up_to_its_longest_and_jitters_by_a_fifth() -> None:
+    base, longest = timedelta(seconds=60), timedelta(hours=1)
+    assert [backoff(n, base, longest, 0).total_seconds() for n in (1, 2, 3, 7, 100)] == [60, 120, 240, 3600, 3600]
+    assert backoff(1, base, longest, 1) == timedelta(seconds=72)
