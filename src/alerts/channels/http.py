@@ -1,0 +1,126 @@
+"""The one HTTP call that all channels share: bounded in time and size, never redirected, never leaking.
+
+Nothing here puts a URL, a header or a body into an exception or a log: the Telegram token is part of
+the URL, and aiohttp's exceptions carry URLs.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+from yarl import URL
+
+from src.alerts.models import FailureReason
+
+CONNECT_SECONDS = 10
+TOTAL_SECONDS = 30
+MAX_REPLY_BYTES = 64 * 1024
+# aiohttp warns about larger bodies in one piece, because they hold up the event loop.
+ONE_PIECE_BYTES = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A provider's answer. `body` is its JSON, or None if it is none (or is cut off, or too long)."""
+
+    status: int
+    headers: Mapping[str, str]  # case-insensitive
+    body: Any
+
+    def get(self, *path: str) -> Any:
+        """The value at `path` in the body; None if it is not there."""
+        value = self.body
+        for name in path:
+            value = value.get(name) if isinstance(value, dict) else None
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class NoReply:
+    """No status came back. `unknown`: the request may have been written."""
+
+    reason: FailureReason
+    unknown: bool
+    detail: str
+
+    def get(self, *_path: str) -> None:
+        """There is no body."""
+        return None
+
+
+class Http:
+    """A session with one provider."""
+
+    def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
+        self._base_url = base_url
+        self._usable = _is_url(base_url) and all(value.isascii() and value.isprintable() for value in headers.values())
+        self._session = aiohttp.ClientSession(
+            headers={
+                "User-Agent": "energyriskiq-alerts/1",
+                "Accept-Encoding": "identity",
+                **(headers if self._usable else {}),
+            },
+            timeout=aiohttp.ClientTimeout(total=TOTAL_SECONDS, connect=CONNECT_SECONDS),
+            connector=aiohttp.TCPConnector(limit=0),  # phase C bounds what is in flight
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+        )
+
+    async def post_json(self, path: str, content: object, headers: Mapping[str, str] | None = None) -> Reply | NoReply:
+        """POST `content` as JSON to `path` (already quoted)."""
+        return await self._post(path, json.dumps(content).encode(), "application/json", headers or {})
+
+    async def post_form(self, path: str, fields: Mapping[str, str]) -> Reply | NoReply:
+        """POST `fields` as a form to `path` (already quoted)."""
+        return await self._post(path, urlencode(fields).encode(), "application/x-www-form-urlencoded", {})
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def _post(self, path: str, body: bytes, content_type: str, headers: Mapping[str, str]) -> Reply | NoReply:
+        if not self._usable:
+            return NoReply(FailureReason.CREDENTIALS, unknown=False, detail="unusable_key_or_url")
+        data = body if len(body) <= ONE_PIECE_BYTES else io.BytesIO(body)
+        try:
+            async with self._session.post(
+                URL(self._base_url + path, encoded=True),
+                data=data,
+                headers={"Content-Type": content_type, **headers},
+                allow_redirects=False,
+            ) as response:
+                return Reply(response.status, response.headers, await _read_json(response))
+        except aiohttp.ConnectionTimeoutError:
+            return NoReply(FailureReason.TIMEOUT, unknown=False, detail="connect_timeout")
+        except aiohttp.ClientConnectorError:
+            return NoReply(FailureReason.CONNECTION, unknown=False, detail="connect_failed")
+        except TimeoutError:
+            return NoReply(FailureReason.TIMEOUT, unknown=True, detail="no_answer")
+        except Exception:  # the parser of answers lets more types through than ClientError and OSError
+            return NoReply(FailureReason.CONNECTION, unknown=True, detail="cut_off")
+
+
+async def _read_json(response: aiohttp.ClientResponse) -> Any:
+    """The body as JSON if it is all there within the bound; the status alone counts otherwise."""
+    chunks = bytearray()
+    try:
+        while len(chunks) <= MAX_REPLY_BYTES and (chunk := await response.content.read(MAX_REPLY_BYTES)):
+            chunks += chunk
+        return json.loads(chunks) if len(chunks) <= MAX_REPLY_BYTES else None
+    except Exception:  # cut off, slow, no JSON, nested too deeply: the status was read and stands
+        return None
+    finally:
+        if not response.content.at_eof():
+            response.close()
+
+
+def _is_url(text: str) -> bool:
+    try:
+        return URL(text).host is not None
+    except ValueError:
+        return False

@@ -1,0 +1,97 @@
+"""Email through Resend: `POST /emails`, several at once `POST /emails/batch`.
+
+The header `Idempotency-Key` protects for 24 hours and replays the first answer. A batch is validated
+permissively: what is refused is named by its index, the rest is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from src.alerts.channels.base import CheckedChannel, Limits
+from src.alerts.channels.classification import (
+    CONTENT,
+    QUOTA,
+    RATE,
+    SENT_BEFORE,
+    SETUP,
+    TRANSIENT,
+    UNSETTLED,
+    Codes,
+    classify,
+    for_each,
+    sent_as,
+)
+from src.alerts.channels.endpoints import Sender
+from src.alerts.channels.http import Http
+from src.alerts.channels.mail import subject_of, unsubscribe_headers
+from src.alerts.models import ChannelName, FailureReason, Message, Outcome, Verdict
+
+CODES: Codes = {
+    "rate_limit_exceeded": RATE,
+    "daily_quota_exceeded": QUOTA,
+    "monthly_quota_exceeded": QUOTA,
+    # The same key came with another body before: that one was accepted, for rendering under a key is fixed.
+    "invalid_idempotent_request": SENT_BEFORE,
+    "concurrent_idempotent_requests": UNSETTLED,  # the first request under this key is still under way
+    "application_error": TRANSIENT,
+    "internal_server_error": TRANSIENT,
+    "missing_api_key": SETUP,
+    "restricted_api_key": SETUP,
+    "invalid_api_key": SETUP,
+    "invalid_from_address": SETUP,
+    (403, "validation_error"): SETUP,  # the sender's domain is not verified
+    "validation_error": CONTENT,
+    "missing_required_field": CONTENT,
+}
+
+
+class ResendChannel(CheckedChannel):
+    name = ChannelName.EMAIL
+    provider = "resend"
+    limits = Limits(requests_per_second=5, max_batch=100, key_window=timedelta(hours=24))
+
+    def __init__(self, base_url: str, api_key: str, sender: Sender) -> None:
+        self._http = Http(base_url, {"Authorization": f"Bearer {api_key}"})
+        self._from = sender.formatted
+
+    async def deliver(self, messages: Sequence[Message], key: UUID) -> list[Outcome]:
+        emails = [self._email(message) for message in messages]
+        headers = {"Idempotency-Key": str(key)}
+        if len(emails) == 1:
+            reply = await self._http.post_json("/emails", emails[0], headers)
+        else:
+            reply = await self._http.post_json("/emails/batch", emails, {**headers, "x-batch-validation": "permissive"})
+        outcome = classify(self.provider, reply, reply.get("name"), CODES)
+        if outcome.verdict is not Verdict.SENT:
+            return for_each(outcome, len(messages))
+        if len(emails) == 1:
+            return sent_as([reply.get("id")], 1)
+        return _each_of_batch(reply.get("data"), reply.get("errors"), len(messages))
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    def _email(self, message: Message) -> dict[str, Any]:
+        email = {
+            "from": self._from,
+            "to": [message.to],
+            "subject": subject_of(message),
+            "html": message.body.html,
+            "text": message.body.text,
+        }
+        headers = unsubscribe_headers(message)
+        return {**email, "headers": headers} if headers else email
+
+
+def _each_of_batch(data: object, errors: object, count: int) -> list[Outcome]:
+    """`errors` names the refused by index; `data` has the ids of the others, in order."""
+    found = errors if isinstance(errors, list) else []
+    refused = {error["index"] for error in found if isinstance(error, dict) and isinstance(error.get("index"), int)}
+    ids = [item.get("id") for item in data if isinstance(item, dict)] if isinstance(data, list) else None
+    accepted = iter(sent_as(ids, count - len(refused & set(range(count)))))
+    rejection = Outcome(Verdict.FAILED, FailureReason.CONTENT_REJECTED, detail="resend 200 refused_in_batch")
+    return [rejection if index in refused else next(accepted) for index in range(count)]

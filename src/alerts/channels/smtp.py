@@ -1,0 +1,177 @@
+"""Email through any SMTP server: submission with STARTTLS where it is offered, or TLS from the start.
+
+A few connections are kept and used again. Everything before DATA is certain; once the content may have
+been written, only the server's answer tells, and without one the outcome is unknown. The Message-ID
+stays the same over attempts, so that mailboxes can recognise a repeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from email.utils import formatdate
+from enum import StrEnum
+
+import aiosmtplib
+
+from src.alerts.channels.base import Limits, SingleChannel
+from src.alerts.channels.classification import CONTENT, DEAD, SETUP, TRANSIENT, Rule
+from src.alerts.channels.endpoints import Sender, SmtpServer
+from src.alerts.channels.mail import mime
+from src.alerts.models import ChannelName, FailureReason, Message, Outcome, Verdict
+
+CONNECT_SECONDS = 10
+TOTAL_SECONDS = 30
+CONNECTIONS = 4
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class Stage(StrEnum):
+    """How far an SMTP dialogue (RFC 5321) has come."""
+
+    CONNECT = "connect"
+    LOGIN = "login"
+    SENDER = "sender"
+    RECIPIENT = "recipient"
+    CONTENT = "content"
+
+
+# A mailbox that is full or greylisted is no outage: it is retried without counting as one.
+NOT_NOW = Rule(Verdict.RETRY, FailureReason.INVALID_DESTINATION)
+STAGES: Mapping[Stage, tuple[Rule, Rule]] = {  # what a 4xx and a 5xx mean there
+    Stage.CONNECT: (TRANSIENT, TRANSIENT),
+    Stage.LOGIN: (TRANSIENT, SETUP),
+    Stage.SENDER: (TRANSIENT, SETUP),
+    Stage.RECIPIENT: (NOT_NOW, DEAD),
+    Stage.CONTENT: (TRANSIENT, CONTENT),
+}
+CODES: Mapping[int, Rule] = {  # which mean the same everywhere (RFC 4954, RFC 5321)
+    421: TRANSIENT,
+    454: TRANSIENT,
+    530: SETUP,
+    534: SETUP,
+    535: SETUP,
+    538: SETUP,
+    552: CONTENT,
+}
+
+
+class InsecureLoginError(Exception):
+    """The server offers no TLS, and the password would cross a network in the clear."""
+
+
+class SmtpChannel(SingleChannel):
+    name = ChannelName.EMAIL
+    provider = "smtp"
+    limits = Limits(requests_per_second=None)
+
+    def __init__(self, server: SmtpServer, sender: Sender) -> None:
+        self._server = server
+        self._sender = sender
+        self._idle: list[aiosmtplib.SMTP] = []
+        self._slots = asyncio.Semaphore(CONNECTIONS)
+
+    async def close(self) -> None:
+        for client in self._idle:
+            client.close()
+        self._idle.clear()
+
+    async def deliver_one(self, message: Message) -> Outcome:
+        mail = mime(message, self._sender)
+        mail["Date"] = formatdate()
+        async with self._slots:
+            dialogue = _Dialogue(self._server, self._idle)
+            try:
+                async with asyncio.timeout(TOTAL_SECONDS):
+                    await dialogue.send(self._sender.address, message.to, mail.as_bytes())
+            except aiosmtplib.SMTPResponseException as error:
+                return _answered(dialogue.stage, error.code)
+            except (aiosmtplib.SMTPNotSupported, InsecureLoginError):
+                return _outcome(SETUP, dialogue.stage, "not_offered")
+            except TimeoutError:
+                return _unanswered(dialogue.stage, FailureReason.TIMEOUT)
+            except (aiosmtplib.SMTPException, OSError):
+                return _unanswered(dialogue.stage, FailureReason.CONNECTION)
+            finally:
+                dialogue.finish()
+        return Outcome(Verdict.SENT, provider_message_id=mail["Message-ID"])
+
+
+class _Dialogue:
+    """One message over one connection, new or used before; `stage` is how far it came."""
+
+    def __init__(self, server: SmtpServer, idle: list[aiosmtplib.SMTP]) -> None:
+        self.stage = Stage.CONNECT
+        self._server = server
+        self._idle = idle
+        self._client: aiosmtplib.SMTP | None = None
+        self._reusable = False
+
+    async def send(self, sender: str, recipient: str, content: bytes) -> None:
+        client = await self._reuse() or await self._connect()
+        self.stage = Stage.SENDER
+        self._reusable = True
+        try:
+            await client.mail(sender)
+            self.stage = Stage.RECIPIENT
+            await client.rcpt(recipient)
+            self.stage = Stage.CONTENT
+            await client.data(content, timeout=TOTAL_SECONDS)
+        except aiosmtplib.SMTPResponseException as error:
+            self._reusable = 400 <= error.code < 600 and error.code != 421
+            raise
+        except BaseException:  # also when cancelled: the dialogue is somewhere in its middle
+            self._reusable = False
+            raise
+
+    def finish(self) -> None:
+        """Keep the connection if its dialogue is at a known point, else drop it."""
+        if self._client is not None and self._reusable:
+            self._idle.append(self._client)
+        elif self._client is not None:
+            self._client.close()
+
+    async def _reuse(self) -> aiosmtplib.SMTP | None:
+        """A connection that is still there; RSET also ends what a refusal left open."""
+        while self._idle:
+            self._client = self._idle.pop()
+            try:
+                await self._client.rset(timeout=CONNECT_SECONDS)
+            except (aiosmtplib.SMTPException, OSError):
+                self._client.close()
+            else:
+                return self._client
+        return None
+
+    async def _connect(self) -> aiosmtplib.SMTP:
+        server = self._server
+        self._client = client = aiosmtplib.SMTP(
+            hostname=server.host,
+            port=server.port,
+            use_tls=server.use_tls,
+            timeout=CONNECT_SECONDS,
+            local_hostname="[127.0.0.1]",  # RFC 5321 4.1.3; looking up our own name can take longer than sending
+        )
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await client.connect()
+        if server.user:
+            self.stage = Stage.LOGIN
+            if client.get_transport_info("sslcontext") is None and server.host not in LOOPBACK:
+                raise InsecureLoginError
+            await client.login(server.user, server.password)
+        return client
+
+
+def _answered(stage: Stage, code: int) -> Outcome:
+    if not 400 <= code < 600:
+        return _unanswered(stage, FailureReason.CONNECTION)  # no SMTP answer at all
+    transient, permanent = STAGES[stage]
+    return _outcome(CODES.get(code) or (transient if code < 500 else permanent), stage, str(code))
+
+
+def _unanswered(stage: Stage, reason: FailureReason) -> Outcome:
+    return _outcome(Rule(Verdict.RETRY, reason, unknown=stage is Stage.CONTENT), stage, "no_answer")
+
+
+def _outcome(rule: Rule, stage: Stage, word: str) -> Outcome:
+    return Outcome(rule.verdict, rule.reason, unknown=rule.unknown, detail=f"smtp {stage} {word}")

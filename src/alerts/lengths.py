@@ -1,0 +1,93 @@
+"""How long a text is to Telegram and to mobile networks, and how to cut it there. Pure.
+
+Sources: Telegram Bot API, sendMessage (1-4096 characters after entity parsing, counted in UTF-16
+units); 3GPP TS 23.038 (GSM-7 alphabet) and TS 23.040 (160/70 in one segment, 153/67 in several).
+"""
+
+from __future__ import annotations
+
+import html
+import re
+
+TELEGRAM_LIMIT = 4096
+ELLIPSIS = "…"
+
+_HTML_TOKEN = re.compile(r"<[^>]*>|&(?:#\d+|#x[0-9a-fA-F]+|\w+);|.", re.DOTALL)
+_TAG_NAME = re.compile(r"</?([a-zA-Z-]+)")
+_GSM_BASIC = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_GSM_EXTENDED = frozenset("^{}\\[~]|€\f")
+_TO_GSM = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "...", "\xa0": " "})
+
+
+def shorten(text: str, limit: int) -> str:
+    """At most `limit` characters, the last of them an ellipsis where something was cut."""
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + ELLIPSIS
+
+
+def telegram_units(markup: str) -> int:
+    """Length of Telegram HTML as Telegram counts it: UTF-16 units, tags and entities resolved."""
+    return sum(_units(html.unescape(token)) for token in _HTML_TOKEN.findall(markup) if not _is_tag(token))
+
+
+def cut_telegram(markup: str, limit: int = TELEGRAM_LIMIT) -> str:
+    """Cut Telegram HTML to `limit` units: no tag or entity is broken, open tags are closed."""
+    if telegram_units(markup) <= limit:
+        return markup
+    kept: list[str] = []
+    open_tags: list[str] = []
+    room = limit - _units(ELLIPSIS)
+    for token in _HTML_TOKEN.findall(markup):
+        if _is_tag(token):
+            if token.startswith("</"):
+                open_tags.pop()
+            else:
+                open_tags.append(_TAG_NAME.match(token)[1])  # type: ignore[index]
+        else:
+            room -= _units(html.unescape(token))
+            if room < 0:
+                break
+        kept.append(token)
+    return "".join([*kept, ELLIPSIS, *(f"</{tag}>" for tag in reversed(open_tags))])
+
+
+def telegram_plain(markup: str) -> str:
+    """Telegram HTML as plain text."""
+    return html.unescape("".join(token for token in _HTML_TOKEN.findall(markup) if not _is_tag(token)))
+
+
+def sms_segments(text: str) -> int:
+    """How many SMS segments a text takes; a character is never split over two."""
+    if all(char in _GSM_BASIC or char in _GSM_EXTENDED for char in text):
+        widths, single, several = [2 if char in _GSM_EXTENDED else 1 for char in text], 160, 153
+    else:
+        widths, single, several = [_units(char) for char in text], 70, 67
+    if sum(widths) <= single:
+        return 1
+    segments, room = 1, several
+    for width in widths:
+        if width > room:
+            segments, room = segments + 1, several
+        room -= width
+    return segments
+
+
+def cut_sms(text: str, segments: int = 2) -> str:
+    """Cut to `segments`, with typographic characters replaced that would force the short alphabet."""
+    text = text.translate(_TO_GSM)
+    if sms_segments(text) <= segments:
+        return text
+    keep = min(len(text), segments * 153)
+    while sms_segments(cut := text[:keep].rstrip() + "...") > segments:
+        keep -= 1
+    return cut
+
+
+def _units(text: str) -> int:
+    return len(text) + sum(ord(char) > 0xFFFF for char in text)
+
+
+def _is_tag(token: str) -> bool:
+    return len(token) > 1 and token.startswith("<")
