@@ -74,15 +74,16 @@ def sms_segments(text: str) -> int:
     return segments
 
 
-def cut_sms(text: str, segments: int = 2) -> str:
-    """Cut to `segments`, with typographic characters replaced that would force the short alphabet."""
+def cut_sms(text: str, ending: str = "", segments: int = 2) -> str:
+    """`text` and `ending` (a link, never cut) within `segments`, with typographic characters replaced that
+    would force the short alphabet."""
     text = text.translate(_TO_GSM)
-    if sms_segments(text) <= segments:
-        return text
+    if sms_segments(text + ending) <= segments:
+        return text + ending
     keep = min(len(text), segments * 153)
-    while sms_segments(cut := text[:keep].rstrip() + "...") > segments:
+    while keep and sms_segments(text[:keep].rstrip() + "..." + ending) > segments:
         keep -= 1
-    return cut
+    return text[:keep].rstrip() + "..." + ending
 
 
 def _units(text: str) -> int:
