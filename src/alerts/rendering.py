@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from src.alerts.lengths import TELEGRAM_LIMIT, cut_sms, shorten, telegram_units
+from src.alerts.channels.lengths import TELEGRAM_LIMIT, cut_sms, shorten, telegram_units
 from src.alerts.models import ChannelName, DigestContent, Driver, EventContent, Period, Rendered
 from src.settings import Settings
 

@@ -20,13 +20,11 @@ from src.alerts.models import ChannelName, FailureReason, Message, Outcome, Verd
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a provider documents. `key_window` is how long an idempotency key protects (None: it takes
-    none); `max_batch` messages fit in one request; `requests_per_second` is its documented rate;
-    `seconds_per_destination` is the least time between two messages to one destination."""
+    none); `max_batch` messages fit in one request; `requests_per_second` is its documented rate."""
 
     requests_per_second: float | None
     max_batch: int = 1
     key_window: timedelta | None = None
-    seconds_per_destination: float = 0
 
 
 class Channel(Protocol):

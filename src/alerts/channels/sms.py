@@ -23,7 +23,7 @@ from src.alerts.channels.classification import (
     sent_as,
 )
 from src.alerts.channels.http import Http
-from src.alerts.lengths import cut_sms
+from src.alerts.channels.lengths import cut_sms
 from src.alerts.models import ChannelName, Message, Outcome, Verdict
 
 CODES: Codes = {
