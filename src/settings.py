@@ -7,6 +7,7 @@ nobody is on), so that preflight can go on checking.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from datetime import timedelta
 from typing import TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from dotenv import load_dotenv
 
 from src.errors import Finding
 
@@ -156,6 +159,12 @@ class _Reader:
             return value.rstrip("/")
         self.warnings.append(Finding("config.url_unusable", f"{name} is no http(s) URL and is not used: {mend}"))
         return None
+
+
+def process_environment() -> Mapping[str, str]:
+    """The environment of this process; what it lacks comes from `.env` in the working directory."""
+    load_dotenv(".env")
+    return os.environ
 
 
 def read_settings(environ: Mapping[str, str]) -> tuple[Settings, list[Finding], list[Finding]]:
