@@ -28,6 +28,7 @@ from src.settings import Secret
 CONNECT_SECONDS = 8.0
 STATEMENT_SECONDS = 20.0
 LOCK_SECONDS = 10.0
+LOCKED = "database.locked"
 
 R = TypeVar("R")
 Params = Mapping[str, Any]
@@ -97,6 +98,8 @@ def explain(error: psycopg2.Error) -> Finding:
             for what in ("constraint", "table", "column")
             if (name := getattr(error.diag, f"{what}_name", None))
         ]
+        if sqlstate == "55P03":
+            return Finding(LOCKED, "somebody else holds a lock for too long: look for long transactions, and run again")
         if sqlstate == "25006":
             return Finding("database.read_only", "the role may not write: grant it that, or use the primary")
         return Finding("database.error", " ".join([f"PostgreSQL refused a statement (SQLSTATE {sqlstate})", *named]))

@@ -1,7 +1,8 @@
 """Migrations: numbered SQL files, a ledger, one transaction each, under an advisory lock.
 
 `apply` is the only way the schema changes; runs never migrate. A database newer than the code is
-refused, and a file that changed after it was applied is named.
+refused, and a file that changed after it was applied is named. An existing database is changed by
+additions only; what stands in the way of that is listed before anything is changed.
 """
 
 from __future__ import annotations
@@ -10,17 +11,28 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.db.connection import Database, Session
+from src.db.adoption import OldMessages, duplicates, old_messages
+from src.db.catalogue import catalogue, differences
+from src.db.connection import LOCKED, Database, Session
 from src.db.locks import lock_key
 from src.errors import DatabaseError, Finding
 
 DIRECTORY = Path(__file__).parent / "migrations"
+TURN_SECONDS = 60  # for another `apply` to finish
+TABLE_LOCK_SECONDS = 5  # readers and writers of a table queue behind whoever waits to change it
+ATTEMPTS = 6
 _LEDGER = """
 CREATE TABLE IF NOT EXISTS alerts_schema_migrations (
-    version integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now()
+    version integer PRIMARY KEY,
+    name text NOT NULL,
+    checksum text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
 )
 """
 _APPLIED = "SELECT version, name, checksum FROM alerts_schema_migrations ORDER BY version"
+_RECORD = """
+INSERT INTO alerts_schema_migrations (version, name, checksum) VALUES (%(version)s, %(name)s, %(checksum)s)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +57,35 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the ledger says against the files."""
+    """What the ledger says against the files. `findings` are reasons to touch nothing."""
 
     applied: tuple[Applied, ...]
     pending: tuple[Migration, ...]
     findings: tuple[Finding, ...]
+
+    @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        """`findings`, and what is pending."""
+        if not self.pending:
+            return self.findings
+        names = ", ".join(migration.name for migration in self.pending)
+        return (*self.findings, Finding("schema.pending", f"not applied yet: {names}: run invoke db.migrate"))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `apply` would do: run `status.pending`, which mends `differences`, unless `duplicates` stand in
+    the way; `old` is what it would leave unsent."""
+
+    status: Status
+    differences: tuple[Finding, ...]
+    duplicates: tuple[Finding, ...]
+    old: OldMessages
+
+    @property
+    def sql(self) -> str:
+        """The pending files, each in a transaction of its own."""
+        return "\n".join(f"-- {step.name}\nBEGIN;\n{step.sql}\nCOMMIT;\n" for step in self.status.pending)
 
 
 def migrations() -> list[Migration]:
@@ -79,29 +115,49 @@ def status(session: Session) -> Status:
     return Status(applied, tuple(m for version, m in known.items() if version not in done), tuple(findings))
 
 
+def plan(session: Session) -> Plan:
+    """Look, and change nothing."""
+    now, found = status(session), catalogue(session)
+    pending = bool(now.pending)
+    in_the_way = duplicates(session, found) if pending else []
+    return Plan(now, tuple(differences(found, pending=pending)), tuple(in_the_way), old_messages(session, found))
+
+
 def apply(database: Database) -> list[Migration]:
-    """Apply what is pending and return it. Two at once are safe: the second waits, then finds nothing."""
-    done = []
+    """Apply what is pending and return it. Two at once are safe: the second waits, then finds nothing.
+
+    A table that is busy is left alone for a moment and tried again, so that its users are never held up
+    for longer than `TABLE_LOCK_SECONDS`. Raises DatabaseError; what was applied until then stays.
+    """
+    done: list[Migration] = []
+    failures = 0
     with database.session() as session:
-        while migration := _apply_next(session):
-            done.append(migration)
-    return done
+        while True:
+            try:
+                migration = _apply_next(session)
+            except DatabaseError as error:
+                failures += 1
+                if failures == ATTEMPTS or error.findings[0].code != LOCKED:
+                    raise
+            else:
+                if migration is None:
+                    return done
+                done.append(migration)
 
 
 def _apply_next(session: Session) -> Migration | None:
-    with session.transaction(seconds=600):
-        session.execute("SET LOCAL lock_timeout = '60s'")
+    with session.transaction(seconds=3600):
+        session.execute("SELECT set_config('lock_timeout', %(seconds)s || 's', true)", {"seconds": TURN_SECONDS})
         session.execute("SELECT pg_advisory_xact_lock(%(key)s)", {"key": lock_key("alerts_v2_migrate")})
+        session.execute("SELECT set_config('lock_timeout', %(seconds)s || 's', true)", {"seconds": TABLE_LOCK_SECONDS})
         now = status(session)
-        if now.findings:
-            raise DatabaseError(*now.findings)
-        if not now.pending:
+        if not now.pending and not now.findings:
             return None
+        if in_the_way := now.findings or duplicates(session, catalogue(session)):
+            raise DatabaseError(*in_the_way)
         migration = now.pending[0]
         session.execute(_LEDGER)
         session.execute(migration.sql)
-        session.execute(
-            "INSERT INTO alerts_schema_migrations (version, name, checksum) VALUES (%(version)s, %(name)s, %(checksum)s)",
-            {"version": migration.version, "name": migration.name, "checksum": migration.checksum},
-        )
+        entry = {"version": migration.version, "name": migration.name, "checksum": migration.checksum}
+        session.execute(_RECORD, entry)
         return migration

@@ -1,5 +1,6 @@
 -- A CHECK of an older database that refuses a word the engine writes is replaced by one that allows what
--- it allowed and what the engine writes. NOT VALID: no scan while the table is locked (0005 makes up for it).
+-- it allowed and what the engine writes; a CHECK that the product's tables have everywhere else is added
+-- where it is missing. NOT VALID: no scan while the table is locked (0005 makes up for it).
 
 DO $$
 DECLARE
@@ -38,6 +39,28 @@ BEGIN
                 rule.relation, rule.conname, rule.conname, rule.expression, rule.column_name, rule.words
             );
         END IF;
+    END LOOP;
+
+    FOR rule IN
+        SELECT need.*
+        FROM (
+            VALUES
+            ('alert_events', 'severity', '1', 'severity BETWEEN 1 AND 5'),
+            ('user_alert_deliveries', 'status', 'queued', $c$status IN ('queued', 'sending', 'sent', 'failed', 'skipped')$c$),
+            ('user_alert_deliveries', 'channel', 'email', $c$channel IN ('email', 'telegram', 'sms', 'account')$c$),
+            ('user_alert_digests', 'status', 'queued', $c$status IN ('queued', 'sending', 'sent', 'failed', 'skipped')$c$),
+            ('user_alert_digests', 'channel', 'email', $c$channel IN ('email', 'telegram')$c$),
+            ('user_alert_digests', 'period', 'daily', $c$period IN ('daily', 'hourly')$c$)
+        ) AS need (table_name, column_name, sign, condition)
+        WHERE NOT EXISTS (
+            SELECT
+            FROM pg_constraint AS c
+            JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND c.conkey = ARRAY[a.attnum]
+            WHERE c.conrelid = to_regclass(need.table_name) AND c.contype = 'c'
+                AND a.attname = need.column_name AND strpos(pg_get_constraintdef(c.oid), need.sign) > 0
+        )
+    LOOP
+        EXECUTE format('ALTER TABLE %I ADD CHECK (%s) NOT VALID', rule.table_name, rule.condition);
     END LOOP;
 END
 $$;

@@ -19,3 +19,7 @@ CREATE INDEX IF NOT EXISTS user_alert_deliveries_digest_idx ON user_alert_delive
 
 -- Health: the last day at a glance.
 CREATE INDEX IF NOT EXISTS user_alert_deliveries_created_idx ON user_alert_deliveries (created_at);
+
+-- Adoption: what was left unsent, counted by preflight.
+CREATE INDEX IF NOT EXISTS user_alert_deliveries_adopted_idx ON user_alert_deliveries (id)
+    WHERE adopted AND status IN ('queued', 'sending');
