@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,6 +18,7 @@ from tests.database import Server, start_server
 from tests.factories import World
 from tests.process import Runner
 
+TEST_SECONDS = 240  # longest that one test may take, hypothesis' examples together
 _LABEL = pytest.StashKey[str]()
 
 settings.register_profile(
@@ -29,8 +32,8 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Server:
-    server = start_server(tmp_path_factory.mktemp("postgres"))
+def server(pytestconfig: pytest.Config) -> Server:
+    server = start_server()
     pytestconfig.stash[_LABEL] = server.label
     return server
 
@@ -78,6 +81,22 @@ def world(database: Database) -> Iterator[World]:
 def runner(database_url: str, tmp_path: Path) -> Runner:
     """The real runner on this test's database; messages go to `outbox/` under `tmp_path` unless told otherwise."""
     return Runner(tmp_path, {"DATABASE_URL": database_url, "ALERTS_TRANSPORT": "outbox"})
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """No test hangs: it fails where it stands."""
+
+    def expire(*_: Any) -> None:
+        pytest.fail(f"{item.name} took longer than {TEST_SECONDS} s")
+
+    previous = signal.signal(signal.SIGALRM, expire)
+    signal.alarm(TEST_SECONDS)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, previous)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -7,12 +7,14 @@ tables through `src.db.connection`.
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg2
@@ -60,13 +62,16 @@ def server_version(url: str) -> str:
     return version.split()[0]
 
 
-def start_server(directory: Path) -> Server:
-    """The server of `TEST_DATABASE_URL`, or an embedded one in `directory` that ends with this process."""
+def start_server() -> Server:
+    """The server of `TEST_DATABASE_URL`, or an embedded one that ends, and is deleted, with this process."""
     url = os.environ.get("TEST_DATABASE_URL")
     if url:
         name = os.environ.get("TEST_DATABASE_NAME", "the server of TEST_DATABASE_URL")
         return Server(url, f"{name}, PostgreSQL {server_version(url)}")
-    url = embedded.resolve(Secret(f"embedded:{directory}")).reveal()
+    # Not under pytest's own directory: the server, and a pooler, may run as other users than we.
+    directory = tempfile.mkdtemp(prefix="alerts-test-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)  # runs after the server's own, which stops it
+    url = embedded.resolve(Secret(f"embedded:{directory}/postgres")).reveal()
     server = Server(url, f"the embedded server, PostgreSQL {server_version(url)}")
     for setting in ("fsync", "synchronous_commit", "full_page_writes"):
         server.administer(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting)))
