@@ -136,6 +136,11 @@ class Session:
         self._depth = 0
         self._lock = threading.RLock()
 
+    def begin(self) -> None:
+        """Open a transaction that lasts until `close`, which rolls it back; any thread may use it."""
+        self._begin(None, STATEMENT_SECONDS)
+        self._depth += 1
+
     @contextmanager
     def transaction(self, *, seconds: float = STATEMENT_SECONDS) -> Iterator[Session]:
         """BEGIN … COMMIT, or a savepoint inside a transaction that is open already.
@@ -269,20 +274,10 @@ class Database:
         if not self.simulate:
             yield
             return
-        session = self.connect()
+        self._shared = self.connect()
         try:
-            with session.transaction():
-                self._shared = session
-                try:
-                    yield
-                finally:
-                    self._shared = None
-                raise _RollbackError
-        except _RollbackError:
-            pass
+            self._shared.begin()
+            yield
         finally:
-            session.close()
-
-
-class _RollbackError(Exception):
-    """Ends a simulation."""
+            self._shared.close()
+            self._shared = None

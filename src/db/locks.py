@@ -44,9 +44,8 @@ class RunLocks:
 
     def __enter__(self) -> RunLocks:
         session = self._database.connect()
-        self._transaction = session.transaction()
         try:
-            self._transaction.__enter__()
+            session.begin()
             session.execute(_STAY)
             session.value(_TRY, {"key": lock_key(self._run_id)})
         except BaseException:
