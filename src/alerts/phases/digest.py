@@ -10,16 +10,16 @@ statement. Rules: DESIGN section 5.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from src.alerts.models import Period
+from src.alerts.phases.chunks import START, TUNE, Chunk
 from src.alerts.phases.context import PhaseContext
-from src.alerts.phases.fanout import day_of
+from src.alerts.windows import daily_window, hourly_window
 from src.db.connection import Session, load_queries
-from src.settings import Settings
 
 DELIVERIES_PER_CHUNK = 20_000
 MAX_WAIT = timedelta(days=7)
@@ -28,81 +28,50 @@ _SQL = load_queries(Path(__file__).parents[1] / "sql", "digest")
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """A closed window; `label` ends the digest's key."""
-
-    start: datetime
-    end: datetime
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Built:
-    created: int = 0
-    attached: int = 0
-    marked: int = 0
-    expired: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    last: int
-    final: bool
+    created: int
+    attached: int
+    marked: int
 
 
 def run(context: PhaseContext) -> dict[str, Any]:
     """Build the digests that are due; the counts."""
-    totals = dict.fromkeys((field.name for field in fields(_Built)), 0)
+    counts = dict.fromkeys(
+        ("digests_created", "digest_items_attached", "deliveries_marked_batched", "deliveries_expired"), 0
+    )
+    params = _params(context, context.clock())
+    chunk = START
     with context.database.session() as session:
-        params = _params(context, context.clock())
-        chunk = _Chunk(last=0, final=False)
         while not chunk.final and context.proceed():
-            params["after"] = chunk.last
             with session.transaction():
-                chunk = session.one(_Chunk, _SQL["chunk"], params)
-                built = _build(session, {**params, "last": chunk.last})
-            totals = {name: total + getattr(built, name) for name, total in totals.items()}
-    return {
-        "digests_created": totals["created"],
-        "digest_items_attached": totals["attached"],
-        "deliveries_marked_batched": totals["marked"],
-        "deliveries_expired": totals["expired"],
-    }
-
-
-def daily_window(now: datetime, settings: Settings) -> Window | None:
-    """Yesterday in the settings' time zone; None before the hour from which it is built."""
-    if now.astimezone(settings.zone).hour < settings.digest_hour:
-        return None
-    today, _ = day_of(now, settings.zone)
-    start, end = day_of(today - timedelta(microseconds=1), settings.zone)
-    return Window(start, end, f"{start:%Y-%m-%d}")
-
-
-def hourly_window(now: datetime) -> Window:
-    """The last full hour (UTC)."""
-    end = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    start = end - timedelta(hours=1)
-    return Window(start, end, f"{start:%Y-%m-%dT%H}")
+                chunk = session.one(Chunk, _SQL["chunk"], {**params, "after": chunk.last})
+                expired, built = _build(session, {**params, "after": chunk.after, "last": chunk.last})
+            counts["digests_created"] += built.created
+            counts["digest_items_attached"] += built.attached
+            counts["deliveries_marked_batched"] += built.marked
+            counts["deliveries_expired"] += expired
+    return counts
 
 
 def _params(context: PhaseContext, now: datetime) -> dict[str, Any]:
+    settings = context.settings
     params: dict[str, Any] = {
         "now": now,
         "expired_before": now - MAX_WAIT,
         "allowed": context.rollout.allowed_ids,
-        "all_hourly": context.settings.digest_period == Period.HOURLY,
+        "all_hourly": settings.digest_period == Period.HOURLY,
         "limit": DELIVERIES_PER_CHUNK,
     }
-    windows = {Period.DAILY: daily_window(now, context.settings), Period.HOURLY: hourly_window(now)}
+    windows = {
+        Period.DAILY: daily_window(now, settings.zone, settings.digest_hour),
+        Period.HOURLY: hourly_window(now),
+    }
     for period, window in windows.items():
         for name in ("start", "end", "label"):
             params[f"{period}_{name}"] = getattr(window, name) if window else None
     return params
 
 
-def _build(session: Session, params: dict[str, Any]) -> _Built:
-    session.execute(_SQL["tune"])
-    expired = session.execute(_SQL["expire"], params)
-    built = session.one(_Built, _SQL["build"], params)
-    return _Built(built.created, built.attached, built.marked, expired)
+def _build(session: Session, params: dict[str, Any]) -> tuple[int, _Built]:
+    session.execute(TUNE)
+    return session.execute(_SQL["expire"], params), session.one(_Built, _SQL["build"], params)

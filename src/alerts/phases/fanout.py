@@ -11,20 +11,22 @@ at the first gate that stops it. Rules: DESIGN section 5 and invariants I1, I4.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from datetime import datetime, time, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
+from src.alerts.phases.chunks import START, TUNE, Chunk
 from src.alerts.phases.context import PhaseContext
+from src.alerts.rollout import Rollout
+from src.alerts.windows import day_of
 from src.db.connection import Session, load_queries
+from src.settings import Settings
 
-TRIPLES_PER_CHUNK = 60_000  # about a second's work, so that a signal is heard soon
-CHANNELS = 3
+PAIRS_PER_CHUNK = 30_000  # events × users: about a second's work, so that a signal is heard soon
 
 _SQL = load_queries(Path(__file__).parents[1] / "sql", "fanout")
-_FAN_OUT = _SQL["decisions"] + _SQL["fan_out"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,6 @@ class Tally:
 @dataclass(frozen=True, slots=True)
 class _EventId:
     id: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    last: int
-    final: bool
 
 
 def run(context: PhaseContext) -> dict[str, Any]:
@@ -81,39 +77,70 @@ def fan_out(
     """Cross `events` with all users; the tally, and whether the last user was reached.
 
     Events created before `stale_before` are too old for an instant: they go into digests, or nowhere.
+    Two connections write side by side; users are apart, so they never wait for each other. (A dry run
+    has only one.)
     """
     tally = Tally()
     if not events:
         return tally, True
-    day_start, day_end = day_of(now, context.settings.zone)
-    params: dict[str, Any] = {
+    wave = _Wave(context, events, now, stale_before)
+    done = START
+    with context.database.session() as second, ThreadPoolExecutor(1) as helper:
+        while context.proceed():
+            chunk = wave.chunk_after(session, done)
+            if chunk.final or second is session:
+                tally += wave.cross(session, chunk)
+                if chunk.final:
+                    return tally, True
+                done = chunk
+                continue
+            beside = helper.submit(wave.cross, second, chunk)
+            done, chunk = chunk, wave.chunk_after(session, chunk)
+            if not chunk.final:
+                tally += wave.cross(session, chunk)
+                done = chunk
+            tally += beside.result()
+    return tally, False
+
+
+def rule_params(
+    settings: Settings, rollout: Rollout, events: Sequence[int], now: datetime, stale_before: datetime | None = None
+) -> dict[str, Any]:
+    """What the statement `decisions` needs beside the range of users."""
+    day_start, day_end = day_of(now, settings.zone)
+    return {
         "now": now,
         "events": list(events),
-        "allowed": context.rollout.allowed_ids,
+        "allowed": rollout.allowed_ids,
         "stale_before": stale_before,
         "day_start": day_start,
         "day_end": day_end,
-        "scope": "all" if context.rollout.allowed is None else "allowlist",
-        "limit": max(TRIPLES_PER_CHUNK // (len(events) * CHANNELS), 10),
     }
-    chunk = _Chunk(last=0, final=False)
-    while not chunk.final:
-        if not context.proceed():
-            return tally, False
+
+
+class _Wave:
+    """The events of one pass, and what the statements need to know."""
+
+    def __init__(
+        self, context: PhaseContext, events: Sequence[int], now: datetime, stale_before: datetime | None
+    ) -> None:
+        self._completes = not context.rollout.narrowed
+        self._params = {
+            "limit": max(PAIRS_PER_CHUNK // len(events), 10),
+            "scope": "all" if context.rollout.allowed is None else "allowlist",
+            **rule_params(context.settings, context.rollout, events, now, stale_before),
+        }
+
+    def chunk_after(self, session: Session, chunk: Chunk) -> Chunk:
         with session.transaction():
-            params["after"] = chunk.last
-            chunk = session.one(_Chunk, _SQL["chunk"], params)
-            session.execute(_SQL["tune"])
-            tally += session.one(Tally, _FAN_OUT, {**params, "last": chunk.last})
-            if chunk.final and not context.rollout.narrowed:
+            return session.one(Chunk, _SQL["chunk"], {**self._params, "after": chunk.last})
+
+    def cross(self, session: Session, chunk: Chunk) -> Tally:
+        """Create the deliveries of a chunk; with the last one the events are done."""
+        params = {**self._params, "after": chunk.after, "last": chunk.last}
+        with session.transaction():
+            session.execute(TUNE)
+            tally = session.one(Tally, _SQL["decisions"] + _SQL["fan_out"], params)
+            if chunk.final and self._completes:
                 session.execute(_SQL["complete"], params)
-    return tally, True
-
-
-def day_of(moment: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """Start and end of the calendar day in `zone` around `moment` (23 to 25 hours)."""
-    day = moment.astimezone(zone).date()
-    return (
-        datetime.combine(day, time(), zone),
-        datetime.combine(day + timedelta(days=1), time(), zone),
-    )
+        return tally

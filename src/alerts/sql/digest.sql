@@ -2,7 +2,7 @@
 
 -- name: chunk
 -- The next chunk of waiting deliveries: the last user id in it, and whether nobody comes after it.
-SELECT COALESCE(max(user_id), %(after)s) AS last, count(*) < %(limit)s AS final
+SELECT %(after)s::bigint AS after, COALESCE(max(user_id), %(after)s) AS last, count(*) < %(limit)s AS final
 FROM (
     SELECT user_id
     FROM user_alert_deliveries
@@ -11,17 +11,12 @@ FROM (
     LIMIT %(limit)s
 ) AS chunk;
 
--- name: tune
--- The planner cannot know how many rows a CTE has: a nested loop over them would be quadratic.
-SELECT set_config(name, value, true)
-FROM (VALUES ('enable_nestloop', 'off'), ('jit', 'off'), ('work_mem', '64MB')) AS wish (name, value);
-
 -- name: expire
 -- Items that waited too long are skipped.
 UPDATE user_alert_deliveries
 SET status = 'skipped', failure_reason = 'expired'
 WHERE
-    status = 'queued' AND delivery_kind = 'digest' AND NOT adopted AND channel IN ('email', 'telegram') AND send_key IS NULL
+    status = 'queued' AND delivery_kind = 'digest' AND NOT adopted AND channel IN ('email', 'telegram')
     AND user_id > %(after)s AND user_id <= %(last)s
     AND (%(allowed)s::bigint[] IS NULL OR user_id = ANY(%(allowed)s::bigint[]))
     AND created_at < %(expired_before)s;
@@ -60,7 +55,7 @@ waiting AS MATERIALIZED (
     JOIN windows AS w ON w.period = people.period
     JOIN alert_events AS e ON e.id = d.alert_event_id AND e.created_at < w.window_end
     WHERE
-        d.status = 'queued' AND d.delivery_kind = 'digest' AND NOT d.adopted AND d.channel IN ('email', 'telegram') AND d.send_key IS NULL
+        d.status = 'queued' AND d.delivery_kind = 'digest' AND NOT d.adopted AND d.channel IN ('email', 'telegram')
         AND d.user_id > %(after)s AND d.user_id <= %(last)s
     FOR UPDATE OF d
 ),

@@ -8,17 +8,12 @@ WHERE fanout_completed_at IS NULL AND NOT fanout_waived AND created_at > %(since
 
 -- name: chunk
 -- The next chunk of users: its last id, and whether nobody comes after it.
-SELECT COALESCE(max(id), %(after)s) AS last, count(*) < %(limit)s AS final
+SELECT %(after)s::bigint AS after, COALESCE(max(id), %(after)s) AS last, count(*) < %(limit)s AS final
 FROM (SELECT id FROM users WHERE id > %(after)s ORDER BY id LIMIT %(limit)s) AS chunk;
 
--- name: tune
--- The planner cannot know how many rows a CTE has: a nested loop over them would be quadratic.
-SELECT set_config(name, value, true)
-FROM (VALUES ('enable_nestloop', 'off'), ('jit', 'off'), ('work_mem', '64MB')) AS wish (name, value);
-
 -- name: decisions
--- The rules. Opens a statement whose CTE `decisions` holds every (event, user, channel) of a chunk over the
--- channels of the user's plan, with the first gate that stops it (null: to be created), and how it would go.
+-- The rules. Opens a statement whose CTEs say who is interested in what (`interest`), who can be reached how
+-- (`reach`), and what becomes of every wanted (event, user, channel) of a chunk (`decisions`).
 WITH wave AS MATERIALIZED (
     SELECT
         id AS event_id, alert_type, scope_assets, severity, score,
@@ -76,49 +71,49 @@ interest AS (
     GROUP BY user_id, event_id
 ),
 
-offers AS MATERIALIZED (
+-- The channels of the user's plan.
+reach AS MATERIALIZED (
     SELECT
-        c.plan_code, c.channel, c.has_digest, COALESCE(c.instants_per_day, 0) AS instants_per_day, wave.*,
-        wave.alert_type = ANY(c.allowed_alert_types) OR 'ALL' = ANY(c.allowed_alert_types) AS type_offered
-    FROM alert_plan_channels AS c
-    CROSS JOIN wave
+        people.user_id, plan.channel, plan.has_digest, plan.allowed_alert_types,
+        COALESCE(plan.instants_per_day, 0) AS instants_per_day,
+        setting.enabled IS NOT FALSE AS switched_on,
+        setting.delivery_mode IS NOT DISTINCT FROM 'digest' AS digest_wished,
+        CASE plan.channel
+            WHEN 'email' THEN people.has_email WHEN 'telegram' THEN people.has_telegram ELSE people.has_phone
+        END AS reachable
+    FROM people
+    JOIN alert_plan_channels AS plan ON plan.plan_code = people.plan_code
+    LEFT JOIN user_alert_channels AS setting
+        ON setting.user_id = people.user_id AND setting.channel = plan.channel
+        AND setting.user_id > %(after)s AND setting.user_id <= %(last)s
+    WHERE people.allowed
 ),
 
 existing AS (
-    SELECT alert_event_id, user_id, channel
+    SELECT DISTINCT alert_event_id AS event_id, user_id, channel
     FROM user_alert_deliveries
-    WHERE alert_event_id = ANY(%(events)s::bigint[]) AND user_id > %(after)s AND user_id <= %(last)s
+    WHERE
+        alert_event_id = ANY(%(events)s::bigint[]) AND user_id > %(after)s AND user_id <= %(last)s
+        AND delivery_kind IN ('instant', 'digest') AND channel <> 'account'
 ),
 
 judged AS MATERIALIZED (
     SELECT
-        people.user_id, offers.event_id, offers.channel, offers.severity, offers.turn,
-        offers.has_digest, offers.instants_per_day,
-        offers.has_digest
-        AND (offers.instants_per_day = 0 OR setting.delivery_mode IS NOT DISTINCT FROM 'digest' OR offers.stale) AS digest,
+        reach.user_id, wave.event_id, reach.channel, wave.severity, wave.turn, reach.has_digest, reach.instants_per_day,
+        reach.has_digest AND (reach.instants_per_day = 0 OR reach.digest_wished OR wave.stale) AS digest,
         CASE
-            WHEN NOT people.allowed THEN 'allowlist'
-            WHEN NOT COALESCE(offers.type_offered, false) THEN 'plan'
-            WHEN interest.user_id IS NULL THEN 'alert_type'
-            WHEN NOT interest.near THEN 'region'
-            WHEN NOT interest.fits THEN 'asset'
-            WHEN NOT interest.high THEN 'threshold'
-            WHEN setting.enabled IS FALSE THEN 'channel_off'
-            WHEN setting.delivery_mode = 'digest' AND NOT offers.has_digest THEN 'no_digest'
-            WHEN NOT CASE offers.channel
-                WHEN 'email' THEN people.has_email WHEN 'telegram' THEN people.has_telegram ELSE people.has_phone
-            END THEN 'destination'
+            WHEN NOT reach.reachable THEN 'destination'
             WHEN existing.user_id IS NOT NULL THEN 'exists'
-            WHEN offers.stale AND NOT offers.has_digest THEN 'expired'
+            WHEN wave.stale AND NOT reach.has_digest THEN 'expired'
         END AS gate
-    FROM people
-    JOIN offers ON offers.plan_code = people.plan_code
-    LEFT JOIN interest ON interest.user_id = people.user_id AND interest.event_id = offers.event_id
-    LEFT JOIN user_alert_channels AS setting
-        ON setting.user_id = people.user_id AND setting.channel = offers.channel
-        AND setting.user_id > %(after)s AND setting.user_id <= %(last)s
-    LEFT JOIN (SELECT DISTINCT alert_event_id, user_id, channel FROM existing) AS existing
-        ON existing.user_id = people.user_id AND existing.alert_event_id = offers.event_id AND existing.channel = offers.channel
+    FROM interest
+    JOIN reach ON reach.user_id = interest.user_id
+    JOIN wave ON wave.event_id = interest.event_id
+    LEFT JOIN existing
+        ON existing.user_id = reach.user_id AND existing.event_id = wave.event_id AND existing.channel = reach.channel
+    WHERE
+        interest.high AND (wave.alert_type = ANY(reach.allowed_alert_types) OR 'ALL' = ANY(reach.allowed_alert_types))
+        AND reach.switched_on AND (reach.has_digest OR NOT reach.digest_wished)
 ),
 
 -- Instants in the order in which they claim the places of the day: severest first, then oldest.
@@ -142,7 +137,7 @@ taken AS MATERIALIZED (
     WHERE place = 1
 ),
 
-decisions AS (
+decisions AS MATERIALIZED (
     SELECT user_id, event_id, channel, severity, gate, CASE WHEN digest THEN 'digest' ELSE 'instant' END AS kind, false AS moved
     FROM judged
     WHERE gate IS NOT NULL OR digest
@@ -175,10 +170,10 @@ decisions AS (
 SELECT
     (SELECT count(*) FROM people WHERE allowed) AS users,
     (SELECT count(*) FROM created) AS created,
-    count(*) FILTER (WHERE gate = 'allowlist') AS allowlist,
-    count(*) FILTER (
-        WHERE gate IN ('plan', 'alert_type', 'region', 'asset', 'threshold', 'channel_off', 'no_digest')
-    ) AS prefs,
+    cardinality(%(events)s::bigint[]) * (
+        SELECT count(*) FROM people JOIN alert_plan_channels AS plan ON plan.plan_code = people.plan_code WHERE NOT people.allowed
+    ) AS allowlist,
+    cardinality(%(events)s::bigint[]) * (SELECT count(*) FROM reach) - count(*) AS prefs,
     count(*) FILTER (WHERE gate = 'destination') AS missing_dest,
     count(*) FILTER (WHERE gate = 'quota') AS quota,
     count(*) FILTER (WHERE gate = 'expired') AS expired,
