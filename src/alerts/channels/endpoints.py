@@ -51,8 +51,9 @@ def parse_smtp_url(text: str) -> SmtpServer | None:
         port = parts.port
     except ValueError:
         return None
-    if parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.path not in ("", "/"):
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    host_only = parts.hostname and parts.path in ("", "/") and (user + password).isprintable()
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname or not host_only:
         return None
     use_tls = parts.scheme == "smtps"
-    user, password = unquote(parts.username or ""), unquote(parts.password or "")
     return SmtpServer(parts.hostname, port or (465 if use_tls else 587), use_tls, user, password)

@@ -86,12 +86,12 @@ class SmtpChannel(SingleChannel):
                     await dialogue.send(self._sender.address, message.to, mail.as_bytes())
             except aiosmtplib.SMTPResponseException as error:
                 return _answered(dialogue.stage, error.code)
-            except (aiosmtplib.SMTPNotSupported, InsecureLoginError):
-                return _outcome(SETUP, dialogue.stage, "not_offered")
             except TimeoutError:
                 return _unanswered(dialogue.stage, FailureReason.TIMEOUT)
-            except (aiosmtplib.SMTPException, OSError):
+            except OSError:
                 return _unanswered(dialogue.stage, FailureReason.CONNECTION)
+            except (aiosmtplib.SMTPException, InsecureLoginError):  # no login, or none that is safe
+                return _outcome(SETUP, dialogue.stage, "not_offered")
             finally:
                 dialogue.finish()
         return Outcome(Verdict.SENT, provider_message_id=mail["Message-ID"])

@@ -1,0 +1,150 @@
+"""Every answer of every provider over real HTTP, and what the engine makes of it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from src.alerts.channels import http
+from src.alerts.models import FailureReason as Reason
+from src.alerts.models import Outcome, Verdict
+from tests.integration.channel_calls import CHANNELS, messages, send
+from tests.providers.answers import ANSWERS
+from tests.providers.process import Provider, running_provider
+
+Expected = tuple[Verdict, Reason | None]
+
+SENT: Expected = (Verdict.SENT, None)
+TRANSIENT: Expected = (Verdict.RETRY, Reason.PROVIDER_UNAVAILABLE)
+CUT: Expected = (Verdict.RETRY, Reason.CONNECTION)
+LATE: Expected = (Verdict.RETRY, Reason.TIMEOUT)
+WAIT: Expected = (Verdict.WAIT, Reason.RATE_LIMITED)
+QUOTA: Expected = (Verdict.HALT, Reason.ACCOUNT)
+SETUP: Expected = (Verdict.HALT, Reason.CREDENTIALS)
+CONTENT: Expected = (Verdict.FAILED, Reason.CONTENT_REJECTED)
+DEAD: Expected = (Verdict.FAILED, Reason.INVALID_DESTINATION)
+BLOCKED: Expected = (Verdict.FAILED, Reason.BLOCKED_BY_USER)
+
+ANY = {
+    "ok": SENT, "slow": SENT, "half": SENT, "garbage": SENT, "empty": SENT, "huge": SENT, "nested": SENT,
+    "hang": LATE, "hang_accepted": LATE, "drop": CUT, "drop_accepted": CUT,
+    "redirect": TRANSIENT, "redirect_permanent": TRANSIENT, "proxy_400": TRANSIENT, "proxy_403_huge": SETUP,
+    "bare_500": TRANSIENT, "bad_gateway": TRANSIENT, "unavailable": TRANSIENT, "gateway_timeout": TRANSIENT,
+    "bare_429": WAIT, "retry_after": WAIT,
+}  # fmt: skip
+OWN = {
+    "brevo": {
+        "rate_limited": WAIT, "not_enough_credits": QUOTA, "unauthorized": SETUP, "permission_denied": SETUP,
+        "account_under_validation": SETUP, "invalid_parameter": CONTENT, "missing_parameter": CONTENT,
+        "out_of_range": CONTENT, "duplicate": SENT, "scheduled": SENT,
+    },
+    "resend": {
+        "rate_limited": WAIT, "window": WAIT, "daily_quota": QUOTA, "monthly_quota": QUOTA, "missing_key": SETUP,
+        "restricted_key": SETUP, "invalid_key": SETUP, "domain_not_verified": SETUP, "validation_error": CONTENT,
+        "validation_error_400": CONTENT, "missing_field": CONTENT, "other_body": SENT, "concurrent": TRANSIENT,
+        "application_error": TRANSIENT,
+    },
+    "telegram": {
+        "rate_limited": WAIT, "unauthorized": SETUP, "wrong_token": SETUP, "blocked": BLOCKED, "deactivated": DEAD,
+        "kicked": BLOCKED, "never_started": BLOCKED, "no_chat": DEAD,
+        "migrated": (Verdict.RETRY, Reason.INVALID_DESTINATION), "unparsable": SENT, "too_long": CONTENT,
+        "empty_text": CONTENT, "no_rights": BLOCKED, "other_400": CONTENT, "internal": TRANSIENT,
+        "bad_gateway_own": TRANSIENT,
+    },
+    "twilio": {
+        "rate_limited": WAIT, "queue_full": WAIT, "internal": TRANSIENT, "unavailable_own": TRANSIENT,
+        "day_limit": QUOTA, "inactive": QUOTA, "credentials": SETUP, "no_account": SETUP, "sender_not_ours": SETUP,
+        "sender_invalid": SETUP, "sender_missing": SETUP, "geography": SETUP, "trial": SETUP, "no_number": DEAD,
+        "no_mobile": DEAD, "opted_out": BLOCKED, "no_route": DEAD, "too_long": CONTENT, "empty_text": CONTENT,
+        "other_400": CONTENT,
+    },
+}  # fmt: skip
+EXPECTED = {provider: {**ANY, **own} for provider, own in OWN.items()}
+UNKNOWN = {"hang", "hang_accepted", "drop", "drop_accepted", "gateway_timeout", "concurrent"}
+WAITS = {
+    "bare_429": 5, "retry_after": 7, ("brevo", "rate_limited"): 12, ("resend", "rate_limited"): 1,
+    ("resend", "window"): 3, ("telegram", "rate_limited"): 9, ("twilio", "rate_limited"): 5, "queue_full": 5,
+}  # fmt: skip
+CASES = [(provider, name) for provider, answers in ANSWERS.items() for name in answers]
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Provider]:
+    with running_provider() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "TOTAL_SECONDS", 0.6)
+    monkeypatch.setattr(http, "CONNECT_SECONDS", 0.3)
+
+
+def test_no_answer_is_left_out() -> None:
+    assert {name: set(answers) for name, answers in ANSWERS.items()} == {
+        name: set(answers) for name, answers in EXPECTED.items()
+    }
+
+
+@pytest.mark.parametrize(("name", "answer"), CASES)
+def test_answer_becomes_the_outcome_of_the_table(provider: Provider, name: str, answer: str) -> None:
+    provider.reset()
+    provider.script(name, answer)
+    (outcome,) = send(name, provider.url, messages(name))
+    assert (outcome.verdict, outcome.reason) == EXPECTED[name][answer]
+    assert outcome.unknown == (answer in UNKNOWN or (name, answer) in {("twilio", "internal")})
+    assert outcome.wait_seconds == WAITS.get((name, answer), WAITS.get(answer))
+    assert outcome.verdict is Verdict.SENT or outcome.detail.startswith(f"{name} ")
+    assert not [request for request in provider.requests if request["provider"] == "trap"]
+
+
+@pytest.mark.parametrize(("name", "answer"), [case for case in CASES if case[0] in ("brevo", "resend")])
+def test_batch_shares_the_outcome_or_is_split(provider: Provider, name: str, answer: str) -> None:
+    """A refusal for content or address is not known to be about all members; everything else is."""
+    provider.reset()
+    provider.script(name, answer)
+    outcomes = send(name, provider.url, messages(name, 3))
+    verdict, reason = EXPECTED[name][answer]
+    assert len(outcomes) == 3
+    expected = Verdict.SPLIT if verdict is Verdict.FAILED else verdict
+    assert {(outcome.verdict, outcome.reason) for outcome in outcomes} == {(expected, reason)}
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_refused_connection_is_certain(name: str) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        (outcome,) = send(name, f"http://127.0.0.1:{unused.getsockname()[1]}", messages(name))
+    assert outcome == Outcome(Verdict.RETRY, Reason.CONNECTION, detail=f"{name} connect_failed")
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_connection_that_is_never_taken_is_certain(name: str) -> None:
+    with socket.socket() as listening, socket.socket() as first:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        first.connect(listening.getsockname())  # fills the queue, so that the next one waits
+        (outcome,) = send(name, f"http://127.0.0.1:{listening.getsockname()[1]}", messages(name))
+    assert outcome == Outcome(Verdict.RETRY, Reason.TIMEOUT, detail=f"{name} connect_timeout")
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_failed_tls_handshake_is_certain(provider: Provider, name: str) -> None:
+    (outcome,) = send(name, provider.url.replace("http:", "https:"), messages(name))
+    assert outcome == Outcome(Verdict.RETRY, Reason.CONNECTION, detail=f"{name} connect_failed")
+
+
+@pytest.mark.parametrize("name", ["brevo", "resend"])
+def test_key_that_cannot_be_a_header_halts_without_a_request(provider: Provider, name: str) -> None:
+    provider.reset()
+    (outcome,) = send(name, provider.url, messages(name), **{f"{name.upper()}_API_KEY": "se\r\ncret"})
+    assert outcome == Outcome(Verdict.HALT, Reason.CREDENTIALS, detail=f"{name} unusable_key_or_url")
+    assert provider.requests == []
+
+
+def test_pasted_line_break_after_a_key_does_no_harm(provider: Provider) -> None:
+    provider.reset()
+    send("brevo", provider.url, messages("brevo"), BREVO_API_KEY="key\n")
+    assert provider.requests[0]["headers"]["api-key"] == "key"
