@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from src.alerts.channels.lengths import TELEGRAM_LIMIT, cut_sms, shorten, telegram_units
+from src.alerts.channels.lengths import TELEGRAM_LIMIT, cut_sms, cut_telegram, shorten, telegram_units
 from src.alerts.models import ChannelName, DigestContent, Driver, EventContent, Period, Rendered
 from src.settings import Settings
 
@@ -91,7 +91,7 @@ class Renderer:
             link = f" {self._app_url}" if self._app_url and len(self._app_url) <= MAX_SMS_URL else ""
             return Rendered(subject, cut_sms(self._render("sms.txt.j2", event=event).strip(), link))
         if channel is ChannelName.TELEGRAM:
-            return Rendered(subject, self._render("telegram_instant.html.j2", event=event))
+            return Rendered(subject, cut_telegram(self._render("telegram_instant.html.j2", event=event)))
         text, html = (self._render(f"mail_instant.{form}.j2", event=event, subject=subject) for form in ("txt", "html"))
         return Rendered(subject, text, html)
 
