@@ -88,6 +88,7 @@ class Act:
             "--platform", f"{_runner_label()}=-self-hosted",
             "--action-cache-path", str(self.directory / "cache"),
             "--no-skip-checkout", "--no-cache-server",
+            "--insecure-secrets",  # what leaks has to be seen: no masking in the log
             *(part for action in _local_repositories() for part in ("--local-repository", action)),
             *(part for flag, values in settings for item in values.items() for part in (flag, "=".join(item))),
         ]  # fmt: skip

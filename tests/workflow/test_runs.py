@@ -101,7 +101,7 @@ def test_nothing_private_is_in_the_log_the_summary_or_the_artifact(
 
 
 def test_a_failing_preflight_turns_the_job_red_before_anything_is_sent(act: Act, provider: Provider) -> None:
-    """Here: a table is gone."""
+    """Here: no channel has its keys."""
     keyless = replace(act, secrets={"DATABASE_URL": act.secrets["DATABASE_URL"]})
     run = keyless.run("schedule")
     _assert_red_and_nothing_sent(run, provider)
@@ -216,16 +216,8 @@ def test_with_nothing_to_install_from_the_job_says_so_and_fails(act: Act, provid
 @pytest.mark.parametrize("name", ["phase", "since_hours", "batch_size", "allowlist"])
 @pytest.mark.parametrize(
     "hostile",
-    [
-        "'; touch {marker}; '",
-        '"; touch {marker}; "',
-        "$(touch {marker})",
-        "`touch {marker}`",
-        "24\ntouch {marker}",
-        "all --phase=all",
-        "-1 --dry-run",
-    ],
-    ids=["quote", "double-quote", "substitution", "backtick", "newline", "second-flag", "dash"],
+    ["'; touch {marker}; '", "$(touch {marker})", "24\ntouch {marker}", "42 --phase=all"],
+    ids=["quote", "substitution", "newline", "second-flag"],
 )
 def test_a_hostile_input_is_refused_and_runs_nothing(act: Act, provider: Provider, name: str, hostile: str) -> None:
     marker = act.directory / "pwned"
