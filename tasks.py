@@ -120,15 +120,20 @@ def doctor(_: Context) -> None:
     _module("src.ops.doctor")
 
 
-@task(help={"plan": "print the SQL instead of running it"})
-def migrate(_: Context, plan: bool = False) -> None:
-    """Bring the database to what this code needs."""
-    _module("src.ops.database", "migrate", *_flags(plan=plan))
+@task(
+    help={
+        "plan": "print the SQL instead of running it",
+        "include_old": "send what was queued before the engine took over, too",
+    }
+)
+def migrate(_: Context, plan: bool = False, include_old: bool = False) -> None:
+    """Bring the database to what this code needs, by additions only."""
+    _module("src.ops.database", "migrate", *_flags(plan=plan, include_old=include_old))
 
 
 @task
 def status(_: Context) -> None:
-    """List migrations, applied and missing."""
+    """Show what is applied, what is missing and what stands in the way."""
     _module("src.ops.database", "status")
 
 

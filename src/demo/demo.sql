@@ -65,7 +65,7 @@ FROM jsonb_to_recordset(%(risks)s::jsonb) AS r (
 
 -- name: alerts
 -- The alerts of a day, severest first.
-SELECT id, alert_type, scope_region AS region, scope_assets AS assets, severity, score, headline
+SELECT id, alert_type, scope_region AS region, scope_assets AS assets, severity, headline
 FROM alert_events
 WHERE created_at >= %(since)s
 ORDER BY severity DESC, score DESC, id

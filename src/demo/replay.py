@@ -50,7 +50,8 @@ class Engine:
         return self._run("preflight", "--preflight", now=now)
 
     def run(self, now: datetime) -> dict[str, Any]:
-        return self._run("the run", "--phase", "all", "--log-json", now=now)
+        """A run that looks back two days, so that it meets the alerts of the day before again."""
+        return self._run("the run", "--phase", "all", "--since-hours", "48", "--log-json", now=now)
 
     def health(self, now: datetime) -> dict[str, Any]:
         return self._run("health", "--health", now=now)

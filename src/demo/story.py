@@ -33,8 +33,8 @@ def people_table(deliveries: Sequence[Delivery], outbox: Path) -> Table:
 
 
 def days_table(days: Iterable[DaySummary]) -> Table:
-    """One row a day. `known` alerts were there already; instants and digests are messages sent."""
-    columns = ("day", "new alerts", "known", "instants", "moved to digest", "over quota", "digests", "alerts in them")
+    """One row a day. Alerts that a run meets again are not made twice; instants and digests are messages sent."""
+    columns = ("day", "new alerts", "met again", "instants", "moved to digest", "over quota", "digests", "alerts in them")
     rows = [
         (
             f"{day.day:%a %d %b %Y}", day.alerts, day.known, day.instants, day.moved_to_digest, day.over_quota,

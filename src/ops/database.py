@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from src import console
 from src.console import Line, State
 from src.db import migrate
+from src.db.adoption import include_old
 from src.db.connection import Database
 from src.db.psql import psql_command
+from src.errors import Finding
 from src.ops import child, command
 from src.settings import Secret
 
@@ -26,42 +28,64 @@ def _main(argv: Sequence[str] | None) -> int:
     actions = parser.add_subparsers(dest="action", required=True)
     migrating = actions.add_parser("migrate", help="bring the schema to what this code needs")
     migrating.add_argument("--plan", action="store_true", help="print the SQL instead of running it")
-    actions.add_parser("status", help="which migrations are applied, which are missing")
+    migrating.add_argument("--include-old", action="store_true", help="send what was queued before the engine, too")
+    actions.add_parser("status", help="what is applied, what is missing, what stands in the way")
     actions.add_parser("psql", help="a prompt on the database")
     options = parser.parse_args(argv)
     url = command.database_url(command.settings())
     if options.action == "psql":
         return _psql(url)
-    database = Database(url)
     if options.action == "status":
-        return _status(database)
-    return _plan(database) if options.plan else _migrate(database)
+        return _status(Database(url))
+    return _plan(Database(url)) if options.plan else _migrate(Database(url), options.include_old)
 
 
-def _migrate(database: Database) -> int:
+def _migrate(database: Database, old_too: bool) -> int:
     applied = migrate.apply(database)
     console.print_lines([Line(State.GOOD, f"applied {migration.name}") for migration in applied])
     if not applied:
         console.print_lines([Line(State.GOOD, "the schema is current")])
+    if old_too:
+        released = include_old(database)
+        title = f"released from before the engine: {released.deliveries} deliveries, {released.digests} digests"
+        console.print_lines([Line(State.GOOD, title)])
+    console.print_lines(_lines(State.DOUBTFUL, _look(database).old.findings))
     return 0
 
 
 def _plan(database: Database) -> int:
-    with database.session() as session, session.transaction():
-        pending = migrate.status(session).pending
-    for migration in pending:
-        print(f"-- {migration.name}\n{migration.sql}")
+    """SQL on stdout, everything else on stderr."""
+    plan = _look(database)
+    print(plan.sql, end="")
+    console.print_lines(_findings(plan), console.terminal(stderr=True))
     return 0
 
 
 def _status(database: Database) -> int:
+    plan = _look(database)
+    console.print_lines([Line(State.GOOD, row.name) for row in plan.status.applied])
+    missing = [Line(State.DOUBTFUL, f"{step.name} is not applied", "invoke db.migrate") for step in plan.status.pending]
+    console.print_lines([*missing, *_findings(plan)])
+    return 0
+
+
+def _look(database: Database) -> migrate.Plan:
     with database.session() as session, session.transaction():
-        status = migrate.status(session)
-    lines = [Line(State.GOOD, row.name) for row in status.applied]
-    lines += [Line(State.DOUBTFUL, f"{migration.name} is missing", "invoke db.migrate") for migration in status.pending]
-    lines += [Line(State.BAD, finding.code, finding.text) for finding in status.findings]
-    console.print_lines(lines)
-    return 1 if status.findings else 0
+        return migrate.plan(session)
+
+
+def _findings(plan: migrate.Plan) -> list[Line]:
+    """What migrating mends is doubtful; what it cannot mend, or stands in its way, is bad."""
+    mended = State.DOUBTFUL if plan.status.pending else State.BAD
+    return [
+        *_lines(State.BAD, (*plan.status.findings, *plan.duplicates)),
+        *_lines(mended, plan.differences),
+        *_lines(State.DOUBTFUL, plan.old.findings),
+    ]
+
+
+def _lines(state: State, findings: Iterable[Finding]) -> list[Line]:
+    return [Line(state, finding.code, finding.text) for finding in findings]
 
 
 def _psql(url: Secret) -> int:

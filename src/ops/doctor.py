@@ -50,7 +50,7 @@ def _packages() -> Iterator[Line]:
     if wrong:
         shown = ", ".join(wrong[:5]) + (" …" if len(wrong) > 5 else "")
         yield Line(
-            State.BAD, f"{len(wrong)} packages are not as pinned: {shown}", "pip install -r requirements-dev.txt"
+            State.BAD, f"not as pinned: {shown}", "pip install -r requirements-dev.txt"
         )
     else:
         yield Line(State.GOOD, f"{len(pins)} packages as pinned")
