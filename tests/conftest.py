@@ -17,6 +17,7 @@ from src.settings import Secret
 from tests.database import Server, start_server
 from tests.factories import World
 from tests.process import Runner
+from tests.providers.process import Provider, running_provider
 
 TEST_SECONDS = 240  # longest that one test may take, hypothesis' examples together
 _LABEL = pytest.StashKey[str]()
@@ -81,6 +82,19 @@ def world(database: Database) -> Iterator[World]:
 def runner(database_url: str, tmp_path: Path) -> Runner:
     """The real runner on this test's database; messages go to `outbox/` under `tmp_path` unless told otherwise."""
     return Runner(tmp_path, {"DATABASE_URL": database_url, "ALERTS_TRANSPORT": "outbox"})
+
+
+@pytest.fixture(scope="session")
+def provider_process() -> Iterator[Provider]:
+    with running_provider() as provider:
+        yield provider
+
+
+@pytest.fixture
+def provider(provider_process: Provider) -> Provider:
+    """The fault server, with nothing in its records; `provider.environ` leads the runner there."""
+    provider_process.reset()
+    return provider_process
 
 
 @pytest.hookimpl(wrapper=True)
