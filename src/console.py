@@ -142,10 +142,10 @@ def recipients(document: Document) -> Table:
 
 
 def _preflight_lines(document: Document) -> Iterator[Line]:
-    yield Line(_verdict(document["db_ok"]), "database answers")
-    yield Line(_verdict(document["migrations_ok"]), "schema is as this code needs it")
+    yield _verdict(document["db_ok"], "the database answers", State.BAD, "the database does not answer")
+    yield _verdict(document["migrations_ok"], "the schema is as needed", State.BAD, "the schema is not as needed")
     for channel, configured in document["channels_configured"].items():
-        yield Line(State.GOOD if configured else State.DOUBTFUL, f"{channel} configured")
+        yield _verdict(configured, f"{channel} is configured", State.DOUBTFUL, f"{channel} is not configured")
     rollout = document["rollout"]
     who = f"may reach {_known(rollout['users_eligible'])} of {_known(rollout['users_total'])} users"
     scope = "allowlist active" if rollout["allowlist_active"] else "everybody"
@@ -197,8 +197,8 @@ def _minutes(value: float | None) -> str:
 
 
 def _known(value: int | None) -> str:
-    return "an unknown number" if value is None else f"{value:,}"
+    return "?" if value is None else f"{value:,}"
 
 
-def _verdict(good: bool) -> State:
-    return State.GOOD if good else State.BAD
+def _verdict(good: bool, title: str, otherwise: State, other_title: str) -> Line:
+    return Line(State.GOOD, title) if good else Line(otherwise, other_title)
