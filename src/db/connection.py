@@ -20,7 +20,7 @@ from typing import Any, TypeAlias, TypeVar
 import psycopg2
 import psycopg2.extensions
 from psycopg2 import sql
-from psycopg2.extras import Json, RealDictCursor, register_uuid
+from psycopg2.extras import Json, register_uuid
 
 from src.errors import DatabaseError, Finding
 from src.settings import Secret
@@ -138,18 +138,19 @@ class Session:
 
     def begin(self) -> None:
         """Open a transaction that lasts until `close`, which rolls it back; any thread may use it."""
-        self._begin(None, STATEMENT_SECONDS)
+        self._begin(None, STATEMENT_SECONDS, by_index=False)
         self._depth += 1
 
     @contextmanager
-    def transaction(self, *, seconds: float = STATEMENT_SECONDS) -> Iterator[Session]:
+    def transaction(self, *, seconds: float = STATEMENT_SECONDS, by_index: bool = False) -> Iterator[Session]:
         """BEGIN … COMMIT, or a savepoint inside a transaction that is open already.
 
-        `seconds` bounds each statement, on the server and here. Any exception rolls back.
+        `seconds` bounds each statement, on the server and here. `by_index` keeps the planner from
+        scanning whole tables, for queues whose statistics are always old. Any exception rolls back.
         """
         with self._lock:
             savepoint = f"s{self._depth}" if self._depth else None
-            self._begin(savepoint, seconds)
+            self._begin(savepoint, seconds, by_index)
             self._depth += 1
             try:
                 yield self
@@ -164,7 +165,8 @@ class Session:
     def all(self, record: type[R], statement: Statement, params: Params | None = None) -> list[R]:
         """Rows as instances of a frozen dataclass whose fields are the columns."""
         with translated(), self._cursor(statement, params) as cursor:
-            return [record(**row) for row in cursor.fetchall()]
+            names = [column.name for column in cursor.description]
+            return [record(**dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
 
     def one(self, record: type[R], statement: Statement, params: Params | None = None) -> R:
         """The only row; a statement that may return none belongs to `all`."""
@@ -175,7 +177,7 @@ class Session:
         """The first column of the first row; None without rows."""
         with translated(), self._cursor(statement, params) as cursor:
             row = cursor.fetchone()
-            return next(iter(row.values())) if row else None
+            return row[0] if row else None
 
     def execute(self, statement: Statement, params: Params | None = None) -> int:
         """Run and return the number of rows affected."""
@@ -199,16 +201,21 @@ class Session:
         with self._cursor(statement, params):
             pass
 
-    def _begin(self, savepoint: str | None, seconds: float) -> None:
+    def _begin(self, savepoint: str | None, seconds: float, by_index: bool) -> None:
         _limits.seconds = seconds + 2
         with translated():
             if savepoint:
                 self._run(f"SAVEPOINT {savepoint}", None)
             else:
-                settings = {"statement": int(seconds * 1000), "lock": int(LOCK_SECONDS * 1000)}
+                settings = {
+                    "statement": int(seconds * 1000),
+                    "lock": int(LOCK_SECONDS * 1000),
+                    "seqscan": "off" if by_index else "on",
+                }
                 self._run(
                     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL TIME ZONE 'UTC';"
-                    " SET LOCAL statement_timeout = %(statement)s; SET LOCAL lock_timeout = %(lock)s",
+                    " SET LOCAL statement_timeout = %(statement)s; SET LOCAL lock_timeout = %(lock)s;"
+                    " SET LOCAL enable_seqscan = %(seqscan)s",
                     settings,
                 )
 
@@ -239,7 +246,6 @@ class Database:
             with translated():
                 connection = psycopg2.connect(
                     self._url.reveal(),
-                    cursor_factory=RealDictCursor,
                     application_name="energyriskiq-alerts",
                     keepalives_idle=10,
                     keepalives_interval=3,

@@ -8,8 +8,8 @@ nothing is sent twice through a provider that takes keys.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -37,26 +37,38 @@ class Queue(StrEnum):
         return "delivery" if self is Queue.DELIVERIES else "digest"
 
 
-_PARTS = {
-    Queue.DELIVERIES: {
-        "table": sql.Identifier("user_alert_deliveries"),
-        "ours": sql.SQL("delivery_kind = 'instant' AND NOT adopted"),
-        "order": sql.SQL("priority DESC NULLS LAST, id"),
-    },
-    Queue.DIGESTS: {
-        "table": sql.Identifier("user_alert_digests"),
-        "ours": sql.SQL("NOT adopted"),
-        "order": sql.SQL("id"),
-    },
-}
-_STATEMENTS = {
-    queue: {name: sql.SQL(text).format(**parts) for name, text in _TEXTS.items()} for queue, parts in _PARTS.items()
-}
+_DESTINATION = """CASE d.channel
+        WHEN 'email' THEN CASE WHEN u.email_verified IS NOT FALSE THEN u.email END
+        WHEN 'telegram' THEN u.telegram_chat_id
+        ELSE u.phone_number END"""
+
+
+def _statements(queue: Queue) -> dict[str, sql.Composed]:
+    deliveries = queue is Queue.DELIVERIES
+    parts: dict[str, sql.Composable] = {
+        "table": sql.Identifier(f"user_alert_{queue}"),
+        "ours": sql.SQL("delivery_kind = 'instant' AND NOT adopted" if deliveries else "NOT adopted"),
+        "order": sql.SQL("priority DESC NULLS LAST, id" if deliveries else "id"),
+        "destination": sql.SQL(_DESTINATION),
+    }
+    made = {}
+    for name in ("due", "unknown"):
+        picked = sql.SQL(_TEXTS[name]).format(**parts)
+        made[name] = sql.SQL(_TEXTS[f"pick_{queue}"]).format(picked=picked, **parts)
+    for name in _TEXTS.keys() - {"due", "unknown", "pick_deliveries", "pick_digests"}:
+        made[name] = sql.SQL(_TEXTS[name]).format(**parts)
+    return made
+
+
+_STATEMENTS = {queue: _statements(queue) for queue in Queue}
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A row that this run has claimed, or found that nobody should get (`refusal`)."""
+    """A row that this run has claimed, or found that nobody should get (`refusal`).
+
+    `content_id` is the alert of an instant, the digest itself of a digest.
+    """
 
     id: int
     user_id: int
@@ -65,7 +77,6 @@ class Claimed:
     attempts: int
     send_key: UUID | None
     refusal: str | None
-    place: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +106,6 @@ class Left:
     channel: str
     queued: int
     due: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Id:
-    id: int
 
 
 def statement(queue: Queue, name: str) -> sql.Composed:
@@ -133,17 +139,32 @@ class Outbound:
                 session.execute(statement(queue, "settle_unknown"), params)
 
     def claim(self, limit: int, per_request: int, now: datetime, oldest: datetime) -> list[tuple[Queue, Claimed]]:
-        """Up to `limit` rows: a request of unknown outcome before new work, instants before digests."""
-        for queue in Queue:
-            picked = self._pick(queue, "pick_unknown", limit, now)
-            if picked:
-                return self._claim(queue, picked, len(picked), now, oldest)
+        """Up to `limit` rows that are due, instants before digests; a new key for each `per_request` of them."""
+        params = self._params | {"now": now, "oldest": oldest}
         claimed: list[tuple[Queue, Claimed]] = []
         for queue in Queue:
             if len(claimed) < limit:
-                picked = self._pick(queue, "pick_due", limit - len(claimed), now)
-                claimed += self._claim(queue, picked, per_request, now, oldest) if picked else []
+                picked = self.open().all(Claimed, statement(queue, "due"), params | {"limit": limit - len(claimed)})
+                claimed += self._make_ours(queue, _with_keys(picked, per_request), params)
         return claimed
+
+    def repeat(self, limit: int, now: datetime, oldest: datetime) -> list[tuple[Queue, Claimed]]:
+        """The rows of one request of unknown outcome, of at most `limit`, to be made again under its key."""
+        params = self._params | {"now": now, "oldest": oldest, "limit": limit}
+        for queue in Queue:
+            if picked := self.open().all(Claimed, statement(queue, "unknown"), params):
+                return self._make_ours(queue, picked, params)
+        return []
+
+    def _make_ours(self, queue: Queue, rows: list[Claimed], params: Mapping[str, Any]) -> list[tuple[Queue, Claimed]]:
+        if rows:
+            columns = {
+                "id": [row.id for row in rows],
+                "send_key": [None if row.refusal else row.send_key for row in rows],
+                "refusal": [row.refusal for row in rows],
+            }
+            self.open().execute(statement(queue, "claim"), {**params, **columns})
+        return [(queue, row) for row in rows]
 
     def record(self, results: Sequence[Result], moves: Sequence[Move], now: datetime) -> None:
         """Write results; rows that this run no longer holds are left alone."""
@@ -160,17 +181,19 @@ class Outbound:
         if ids:
             self.open().execute(statement(queue, "give_back"), {"ids": list(ids)})
 
-    def _pick(self, queue: Queue, name: str, limit: int, now: datetime) -> list[int]:
-        params = self._params | {"limit": limit, "now": now}
-        return [row.id for row in self.open().all(_Id, statement(queue, name), params)]
 
-    def _claim(
-        self, queue: Queue, ids: list[int], per_request: int, now: datetime, oldest: datetime
-    ) -> list[tuple[Queue, Claimed]]:
-        keys = [uuid4() for _ in range(-(-len(ids) // per_request))]
-        params = self._params | {"ids": ids, "keys": keys, "per_request": per_request, "now": now, "oldest": oldest}
-        rows = self.open().all(Claimed, statement(queue, f"claim_{queue}"), params)
-        return [(queue, row) for row in sorted(rows, key=lambda row: row.place)]
+def _with_keys(rows: list[Claimed], per_request: int) -> list[Claimed]:
+    """A new key for each `per_request` rows that are to be sent."""
+    keyed = []
+    key, members = uuid4(), 0
+    for row in rows:
+        if row.refusal is None:
+            if members == per_request:
+                key, members = uuid4(), 0
+            members += 1
+            row = replace(row, send_key=key)
+        keyed.append(row)
+    return keyed
 
 
 def _columns(results: Sequence[Result]) -> dict[str, list[Any]]:

@@ -1,8 +1,8 @@
 """One channel's share of phase C: claim, send side by side, record, until nothing is due.
 
-Only what may be in flight is ever claimed. Each turn writes the results that have come in and claims
-as many rows as there is room for, in one transaction; requests run meanwhile. The event loop never
-waits for the database: transactions run in a thread, on this channel's own session.
+Only what may be in flight is ever claimed. An exchange with the database writes the results that have
+come in and claims as many rows as there is room for, in one transaction in a thread, while requests
+and further answers go on. Half of the room is claimed at a time, so that neither waits for the other.
 """
 
 from __future__ import annotations
@@ -12,239 +12,199 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from uuid import UUID
 
-from src.alerts.channels.base import Channel
-from src.alerts.models import FailureReason, Message, Outcome, Verdict
-from src.alerts.phases.breaker import Breaker, Pacer
+from src.alerts.models import FailureReason, Outcome, Verdict
 from src.alerts.phases.contents import Contents
 from src.alerts.phases.context import PhaseContext
-from src.alerts.phases.outbound import Claimed, Move, Outbound, Queue, Result
-from src.alerts.phases.tally import Tally
-from src.alerts.retry import OUTAGES, decide
-from src.alerts.rollout import SendBudget
+from src.alerts.phases.judge import Batch, Judge, Outgoing
+from src.alerts.phases.outbound import Claimed, Outbound, Queue, Result
 from src.errors import DatabaseError
 
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 5.0
 """How long requests in flight may still answer after a signal or the deadline (GitHub gives 7.5 s)."""
-LONGEST_PAUSE = 60.0
-"""A provider that asks for a longer pause is left for the next run."""
 RECORD_SECONDS = 15.0
 """How long results are kept and offered again to a database that went away."""
 
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A claimed row with its message."""
-
-    queue: Queue
-    row: Claimed
-    message: Message
-
-
-@dataclass(slots=True)
-class _Batch:
-    """One request: its rows, and the outcomes when they are there."""
-
-    rows: list[Outgoing]
-    key: UUID
-    outcomes: Sequence[Outcome] = ()
+Rows = list[tuple[Queue, Claimed]]
 
 
 @dataclass(slots=True)
 class Pump:
-    """Sends one channel's queues. After `run`: `error` tells of the database, `breaker` of the channel."""
+    """Sends one channel's queues. After `run`: `error` tells of the database, `judge.breaker` of the channel."""
 
-    channel: Channel
     outbound: Outbound
     contents: Contents
     context: PhaseContext
-    budget: SendBudget
-    tally: Tally
-    pacer: Pacer
-    per_request: int
-    breaker: Breaker = field(default_factory=Breaker)
+    judge: Judge
     error: DatabaseError | None = None
-    _per_request: int = 1
-    _more: bool = False
-    _gave_up_waiting: bool = False
-    _in_flight: dict[asyncio.Task[None], _Batch] = field(default_factory=dict)
-    _finished: list[_Batch] = field(default_factory=list)
+    _dry: bool = False
+    _repeating: bool = True
+    _outstanding: int = 0
+    _reserved: int = 0
+    _exchange: asyncio.Task[Rows] | None = None
+    _in_flight: dict[asyncio.Task[None], Batch] = field(default_factory=dict)
+    _finished: list[Batch] = field(default_factory=list)
     _unwritten: list[Result] = field(default_factory=list)
-    _moves: list[Move] = field(default_factory=list)
-    _outages: list[tuple[Queue, int]] = field(default_factory=list)
+    _next_try: float = 0.0
+    _give_up: float = float("inf")
+    _cut_off: float = float("inf")
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
         """Send what is due. Raises nothing that a provider or the database does."""
-        self._per_request = self.per_request
-        try:
-            while await self._turn():
-                await self._rest()
-        except DatabaseError as error:
-            self.error = self.error or error
-        await self._drain()
-        self.breaker.finish()
-        if self.breaker.halted and self.error is None:
+        while self._busy():
+            self._take_answers()
+            self._start_exchange()
+            await self._rest()
+            self._finish_exchange()
+            self._enforce_limits()
+        self.judge.breaker.finish()
+        if self.judge.breaker.halted and self.error is None:
             await asyncio.to_thread(self._give_back)
 
-    async def _turn(self) -> bool:
-        """Record, claim and start; False when nothing is under way and nothing more can be claimed."""
-        self._judge()
-        reserved = self.budget.reserve(self._room())
-        outgoing: list[Outgoing] = []
-        claimed: list[tuple[Queue, Claimed]] = []
-        try:
-            if reserved or self._unwritten:
-                claimed = await asyncio.to_thread(self._record_and_claim, reserved)
-            outgoing = self._compose(claimed)
-        finally:
-            self.budget.settle(reserved - len(outgoing), 0)
-        self._start(outgoing)
-        self._more = 0 < reserved == len(claimed)
-        if self._in_flight or self._finished or claimed:
-            return True
-        return not reserved and self._may_claim() and not self.budget.spent
+    def _busy(self) -> bool:
+        under_way = self._in_flight or self._finished or self._unwritten or self._exchange
+        return bool(under_way) or (self._may_claim() and not self._dry and not self.judge.budget.spent)
 
     def _may_claim(self) -> bool:
+        judge = self.judge
         stopped = self.context.stop.reason is not None or self.error is not None
-        return not (stopped or self.breaker.halted or self._gave_up_waiting)
+        return not (stopped or judge.breaker.halted or judge.out_of_patience)
 
     def _room(self) -> int:
         """How many rows may be claimed now: requests that may be in flight and have their turn soon."""
-        if not self._may_claim():
+        if not self._may_claim() or self._dry:
             return 0
-        requests = self.context.settings.send_concurrency - len(self._in_flight)
-        permits = self.pacer.permits(time.monotonic())
+        concurrency = self.context.settings.send_concurrency
+        requests = min(concurrency - self._outstanding, -(-concurrency // 2))
+        permits = self.judge.pacer.permits(time.monotonic())
         if permits is not None:
             requests = min(requests, permits)
-        return min(max(requests, 0) * self._per_request, self.context.batch_size)
+        if requests <= 0:
+            return 0
+        if self._repeating:
+            return self.judge.channel.limits.max_batch
+        return min(requests * self.judge.per_request, self.context.batch_size)
 
-    async def _rest(self) -> None:
-        """Until a request is answered, the pacer lets another start, or it is time to look again."""
-        if self._finished or (self._more and self._room()):
-            await asyncio.sleep(0)
+    def _start_exchange(self) -> None:
+        """Offer the database what there is to write and to claim."""
+        if self._exchange is not None or time.monotonic() < self._next_try:
             return
-        self._wake.clear()
-        wait = min(max(self.pacer.wait(time.monotonic()), 0.02), 0.25)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), wait)
+        self._reserved = self.judge.budget.reserve(self._room())
+        if self._reserved or self._unwritten:
+            self._exchange = asyncio.create_task(asyncio.to_thread(self._record_and_claim, self._reserved))
+            self._exchange.add_done_callback(lambda _: self._wake.set())
 
-    def _record_and_claim(self, limit: int) -> list[tuple[Queue, Claimed]]:
+    def _record_and_claim(self, limit: int) -> Rows:
         """One transaction: what came in, and up to `limit` rows to send next. Runs in a thread."""
         now = self.context.clock()
-        results, moves = list(self._unwritten), list(self._moves)
-        claimed: list[tuple[Queue, Claimed]] = []
+        oldest = now - self.context.settings.max_age
+        results, moves = list(self._unwritten), list(self.judge.moves)
+        claimed: Rows = []
         session = self.outbound.open()
-        with session.transaction(seconds=10):
+        with session.transaction(seconds=10, by_index=True):
             self.outbound.record(results, moves, now)
-            if limit:
-                claimed = self.outbound.claim(limit, self._per_request, now, now - self.context.settings.max_age)
-                self.contents.load(session, claimed)
-        del self._unwritten[: len(results)], self._moves[: len(moves)]
+            if limit and self._repeating:
+                claimed = self.outbound.repeat(limit, now, oldest)
+            elif limit:
+                claimed = self.outbound.claim(limit, self.judge.per_request, now, oldest)
+            self.contents.load(session, claimed)
+        del self._unwritten[: len(results)], self.judge.moves[: len(moves)]
         return claimed
 
-    def _give_back(self) -> None:
-        with self.outbound.open().transaction():
-            for queue in Queue:
-                self.outbound.give_back(queue, [row for where, row in self._outages if where is queue])
+    def _finish_exchange(self) -> None:
+        if self._exchange is None or not self._exchange.done():
+            return
+        exchange, reserved = self._exchange, self._reserved
+        self._exchange = None
+        try:
+            claimed = exchange.result()
+        except DatabaseError as error:
+            self.judge.budget.settle(reserved, 0)
+            self.error = self.error or error
+            self._next_try = time.monotonic() + 0.5
+            self._give_up = min(self._give_up, time.monotonic() + RECORD_SECONDS)
+            return
+        if reserved and self._repeating:
+            self._repeating = bool(claimed)
+        elif reserved:
+            self._dry = len(claimed) < reserved
+        outgoing = self._compose(claimed)
+        self.judge.budget.settle(reserved - len(outgoing), 0)
+        self._start(outgoing)
 
-    def _compose(self, claimed: list[tuple[Queue, Claimed]]) -> list[Outgoing]:
+    def _compose(self, claimed: Rows) -> list[Outgoing]:
         """Messages for the rows that are to be sent; the others are counted."""
         outgoing = []
         for queue, row in claimed:
-            self.tally.add(queue, "queued_selected")
+            self.judge.tally.add(queue, "queued_selected")
             if row.refusal is not None:
-                self.tally.refused(queue, self.channel.name, FailureReason(row.refusal))
+                self.judge.tally.refused(queue, self.judge.channel.name, FailureReason(row.refusal))
             else:
                 outgoing.append(Outgoing(queue, row, self.contents.message(queue, row)))
         return outgoing
 
     def _start(self, outgoing: list[Outgoing]) -> None:
         for key, rows in itertools.groupby(outgoing, key=lambda item: item.row.send_key):
-            batch = _Batch(list(rows), key)
-            task = asyncio.create_task(self._request(batch, self.pacer.take(time.monotonic())))
+            assert key is not None  # noqa: S101 - a row that is claimed for sending has a key
+            batch = Batch(list(rows), key)
+            task = asyncio.create_task(self._request(batch, self.judge.pacer.take(time.monotonic())))
+            self._outstanding += 1
             self._in_flight[task] = batch
-            task.add_done_callback(self._done)
+            task.add_done_callback(self._answered)
 
-    async def _request(self, batch: _Batch, start: float) -> None:
+    async def _request(self, batch: Batch, start: float) -> None:
         delay = start - time.monotonic()
         if delay > 0:
             await asyncio.sleep(delay)
-        batch.outcomes = await self.channel.send([item.message for item in batch.rows], batch.key)
+        batch.outcomes = await self.judge.channel.send([item.message for item in batch.rows], batch.key)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _answered(self, task: asyncio.Task[None]) -> None:
         batch = self._in_flight.pop(task)
         if task.cancelled():
             return
         if error := task.exception():
-            log.error("%s: %s while sending", self.channel.name, type(error).__name__)
+            log.error("%s: %s while sending", self.judge.channel.name, type(error).__name__)
             refused = Outcome(Verdict.FAILED, FailureReason.CONTENT_REJECTED, detail=f"internal {type(error).__name__}")
             batch.outcomes = [refused] * len(batch.rows)
         self._finished.append(batch)
         self._wake.set()
 
-    def _judge(self) -> None:
-        """Outcomes that came in become results to write; breaker, pacer, budget and tally are told."""
+    def _take_answers(self) -> None:
+        """Judge what came in; its place is free when the exchange that writes it is over."""
         finished, self._finished = self._finished, []
-        now = self.context.clock()
-        key_protects = self.channel.limits.key_window is not None
-        for batch in finished:
-            self._learn(batch)
-            for item, outcome in zip(batch.rows, batch.outcomes, strict=True):
-                decision = decide(outcome, item.row.attempts, self.context.settings, now, key_protects=key_protects)
-                result = Result(item.queue, item.row.id, decision, outcome.detail or None, outcome.provider_message_id)
-                self._unwritten.append(result)
-                self.tally.tried(item.queue, self.channel.name, item.row.user_id, outcome, decision.status)
-                if outcome.verdict is Verdict.RETRY and outcome.reason in OUTAGES:
-                    self._outages.append((item.queue, item.row.id))
-                if outcome.moved_to:
-                    self._moves.append(Move(item.row.user_id, item.message.to, outcome.moved_to))
+        if finished:
+            now, seconds_left = self.context.clock(), self.context.stop.seconds_left()
+            for batch in finished:
+                self._unwritten += self.judge.results(batch, now, seconds_left)
+            self._outstanding -= len(finished)
+        if self.judge.requeued:
+            self._dry = self.judge.requeued = False
 
-    def _learn(self, batch: _Batch) -> None:
-        first = batch.outcomes[0]
-        self.breaker.tell(first)
-        accepted = sum(outcome.verdict is Verdict.SENT or outcome.unknown for outcome in batch.outcomes)
-        self.budget.settle(len(batch.rows), accepted)
-        if first.verdict is Verdict.SPLIT:
-            self._per_request = max(len(batch.rows) // 2, 1)
-        elif first.verdict is Verdict.SENT:
-            self._per_request = min(self._per_request * 2, self.per_request)
-        elif first.verdict is Verdict.WAIT:
-            wait = first.wait_seconds or 1.0
-            self.pacer.pause(time.monotonic() + wait)
-            self._gave_up_waiting = self._gave_up_waiting or wait > min(LONGEST_PAUSE, self.context.stop.seconds_left())
+    async def _rest(self) -> None:
+        """Until an answer or an exchange is in, the pacer lets another start, or it is time to look again."""
+        if not self._finished and self._busy():
+            wait = 0.25 if self._exchange else max(self.judge.pacer.wait(time.monotonic()), 0.02)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), min(wait, 0.25))
+        self._wake.clear()
 
-    async def _drain(self) -> None:
-        """Let requests in flight answer (for a bounded time after a stop) and record what they said."""
-        deadline = float("inf")
-        while self._in_flight and time.monotonic() < deadline:
-            if self.context.stop.reason is not None:
-                deadline = min(deadline, time.monotonic() + GRACE_SECONDS)
-            await self._rest()
-            if self._finished and self.error is None:
-                await self._save()
-        for task in list(self._in_flight):
-            task.cancel()
-        await self._save()
+    def _enforce_limits(self) -> None:
+        """After a stop, requests that take too long are cut off: recovery decides about their rows."""
+        now = time.monotonic()
+        if self.context.stop.reason is not None:
+            self._cut_off = min(self._cut_off, now + GRACE_SECONDS)
+        if now > self._cut_off:
+            for task in list(self._in_flight):
+                task.cancel()
+        if now > self._give_up and self._unwritten and self._exchange is None:
+            log.error("%s: %d results are left to recovery", self.judge.channel.name, len(self._unwritten))
+            self._unwritten.clear()
 
-    async def _save(self) -> None:
-        """Record what has come in, offering it again while the database is away."""
-        self._judge()
-        give_up = time.monotonic() + RECORD_SECONDS
-        while self._unwritten:
-            try:
-                await asyncio.to_thread(self._record_and_claim, 0)
-            except DatabaseError as error:
-                self.error = self.error or error
-                if time.monotonic() > give_up:
-                    lost = len(self._unwritten)
-                    log.error(
-                        "%s: %d results could not be recorded: the next run's recovery decides", self.channel.name, lost
-                    )
-                    return
-                await asyncio.sleep(0.5)
+    def _give_back(self) -> None:
+        with self.outbound.open().transaction():
+            for queue in Queue:
+                self.outbound.give_back(queue, [row for where, row in self.judge.outages if where is queue])

@@ -23,6 +23,7 @@ from src.alerts.models import ChannelName, Message, Outcome, StopReason, Verdict
 from src.alerts.phases.breaker import Pacer
 from src.alerts.phases.contents import Contents
 from src.alerts.phases.context import PhaseContext
+from src.alerts.phases.judge import Judge
 from src.alerts.phases.outbound import Left, Outbound, Queue, statement
 from src.alerts.phases.pump import Pump
 from src.alerts.phases.tally import Tally
@@ -69,12 +70,14 @@ def run(context: PhaseContext) -> SendReport:
     budget = SendBudget(context.rollout.max_send)
     pumps = asyncio.run(_pump(context, tally, budget))
     with context.database.session() as session:
-        due = _count_left(session, context, tally, {pump.channel.name for pump in pumps})
+        due = _count_left(session, context, tally, {pump.judge.channel.name for pump in pumps})
     tally.stop_reason = context.stop.reason or (StopReason.MAX_SEND if due and budget.spent else None)
-    tally.halted = sorted(pump.channel.name for pump in pumps if pump.breaker.halted)
+    tally.halted = sorted(pump.judge.channel.name for pump in pumps if pump.judge.breaker.halted)
     if tally.stop_reason is None and tally.halted:
         tally.stop_reason = StopReason.CHANNEL_HALTED
-    return SendReport(tally.counts(), tally.recipients(), tuple(_halted(pump) for pump in pumps if pump.breaker.halted))
+    return SendReport(
+        tally.counts(), tally.recipients(), tuple(_halted(pump) for pump in pumps if pump.judge.breaker.halted)
+    )
 
 
 def _prepare(session: Session, context: PhaseContext, tally: Tally, now: datetime) -> None:
@@ -141,7 +144,8 @@ def _make(channel: Channel, context: PhaseContext, tally: Tally, budget: SendBud
         per_request = max(min(per_request, wished // 60), 1)  # at most a second's worth at once
         rate = wished / 60 / per_request
     pacer = Pacer(None if context.database.simulate else rate)
-    return Pump(channel, outbound, Contents(renderer, channel.name), context, budget, tally, pacer, per_request)
+    judge = Judge(channel, settings, budget, tally, pacer, per_request)
+    return Pump(outbound, Contents(renderer, channel.name), context, judge)
 
 
 async def _keep_locks(context: PhaseContext, pumps: Sequence[Pump]) -> None:
@@ -170,6 +174,6 @@ def _count_left(session: Session, context: PhaseContext, tally: Tally, open_name
 
 
 def _halted(pump: Pump) -> Finding:
-    name, breaker = pump.channel.name, pump.breaker
+    name, breaker = pump.judge.channel.name, pump.judge.breaker
     detail = f" ({breaker.detail})" if breaker.detail else ""
     return Finding(f"channel.halted.{name}", f"{name} was halted, {breaker.halted}{detail}: {breaker.mend}")

@@ -17,9 +17,9 @@ WHERE channel = %(channel)s AND status = 'queued' AND send_key IS NOT NULL AND {
     AND (%(allowed)s::bigint[] IS NULL OR user_id = ANY(%(allowed)s::bigint[]))
     AND (send_provider IS DISTINCT FROM %(provider)s OR send_key_at IS NULL OR send_key_at <= %(keys_since)s)
 
--- name: pick_unknown
+-- name: unknown
 -- The members of the oldest request of unknown outcome, if this run admits all of them.
-SELECT id
+SELECT *
 FROM {table}
 WHERE channel = %(channel)s AND status = 'queued' AND {ours} AND send_key = (
     SELECT send_key
@@ -35,9 +35,9 @@ WHERE channel = %(channel)s AND status = 'queued' AND {ours} AND send_key = (
 ORDER BY id
 FOR UPDATE SKIP LOCKED
 
--- name: pick_due
+-- name: due
 -- Rows to send now, in sending order.
-SELECT id
+SELECT *
 FROM {table}
 WHERE channel = %(channel)s AND status = 'queued' AND {ours} AND send_key IS NULL
     AND (next_retry_at IS NULL OR next_retry_at <= %(now)s)
@@ -46,63 +46,47 @@ ORDER BY {order}
 LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 
--- name: claim_deliveries
--- Claim the picked rows, or skip those that nobody should get any more; `keys` holds a key per request.
-WITH judged AS (
-    SELECT
-        d.id, d.user_id, d.alert_event_id,
-        CASE d.channel WHEN 'email' THEN u.email WHEN 'telegram' THEN u.telegram_chat_id ELSE u.phone_number END AS destination,
-        CASE
-            WHEN e.created_at < %(oldest)s THEN 'expired'
-            WHEN c.enabled IS FALSE THEN 'no_longer_wanted'
-            WHEN d.channel = 'email' AND u.email_verified IS FALSE THEN 'missing_destination'
-            WHEN COALESCE(CASE d.channel WHEN 'email' THEN u.email WHEN 'telegram' THEN u.telegram_chat_id ELSE u.phone_number END, '') = ''
-                THEN 'missing_destination'
-        END AS refusal
-    FROM unnest(%(ids)s::bigint[]) AS picked (id)
-    JOIN user_alert_deliveries AS d ON d.id = picked.id
-    JOIN alert_events AS e ON e.id = d.alert_event_id
-    JOIN users AS u ON u.id = d.user_id
-    LEFT JOIN user_alert_channels AS c ON c.user_id = d.user_id AND c.channel = d.channel
-)
-UPDATE user_alert_deliveries AS d
-SET status = CASE WHEN j.refusal IS NULL THEN 'sending' ELSE 'skipped' END,
-    failure_reason = j.refusal, claimed_by = %(run_id)s, claimed_at = %(now)s,
-    send_key = CASE WHEN j.refusal IS NULL THEN COALESCE(d.send_key, (%(keys)s::uuid[])[1 + (j.place - 1) / %(per_request)s]) END,
-    send_key_at = CASE WHEN j.refusal IS NULL THEN COALESCE(d.send_key_at, %(now)s) END,
-    send_provider = CASE WHEN j.refusal IS NULL THEN %(provider)s END
-FROM (SELECT *, row_number() OVER (PARTITION BY refusal ORDER BY array_position(%(ids)s::bigint[], id)) AS place FROM judged) AS j
-WHERE d.id = j.id
-RETURNING d.id, d.user_id, j.alert_event_id AS content_id, j.destination, d.attempts, d.send_key, j.refusal, j.place
+-- name: pick_deliveries
+-- Picked rows with what is true of them now: where to send, and why not to.
+SELECT
+    d.id, d.user_id, d.alert_event_id AS content_id, t.destination, d.attempts, d.send_key,
+    CASE
+        WHEN e.created_at < %(oldest)s THEN 'expired'
+        WHEN c.enabled IS FALSE THEN 'no_longer_wanted'
+        WHEN COALESCE(t.destination, '') = '' THEN 'missing_destination'
+    END AS refusal
+FROM ({picked}) AS d
+JOIN alert_events AS e ON e.id = d.alert_event_id
+JOIN users AS u ON u.id = d.user_id
+CROSS JOIN LATERAL (SELECT {destination} AS destination) AS t
+LEFT JOIN user_alert_channels AS c ON c.user_id = d.user_id AND c.channel = d.channel
+ORDER BY {order}
 
--- name: claim_digests
--- The same for digests; an empty one is skipped, and one that is three windows late has expired.
-WITH judged AS (
-    SELECT
-        d.id, d.user_id,
-        CASE d.channel WHEN 'email' THEN u.email WHEN 'telegram' THEN u.telegram_chat_id ELSE u.phone_number END AS destination,
-        CASE
-            WHEN d.window_end + 3 * (d.window_end - d.window_start) < %(now)s THEN 'expired'
-            WHEN c.enabled IS FALSE THEN 'no_longer_wanted'
-            WHEN NOT EXISTS (SELECT FROM user_alert_digest_items AS i WHERE i.digest_id = d.id) THEN 'no_longer_wanted'
-            WHEN d.channel = 'email' AND u.email_verified IS FALSE THEN 'missing_destination'
-            WHEN COALESCE(CASE d.channel WHEN 'email' THEN u.email WHEN 'telegram' THEN u.telegram_chat_id ELSE u.phone_number END, '') = ''
-                THEN 'missing_destination'
-        END AS refusal
-    FROM unnest(%(ids)s::bigint[]) AS picked (id)
-    JOIN user_alert_digests AS d ON d.id = picked.id
-    JOIN users AS u ON u.id = d.user_id
-    LEFT JOIN user_alert_channels AS c ON c.user_id = d.user_id AND c.channel = d.channel
-)
-UPDATE user_alert_digests AS d
-SET status = CASE WHEN j.refusal IS NULL THEN 'sending' ELSE 'skipped' END,
-    failure_reason = j.refusal, claimed_by = %(run_id)s, claimed_at = %(now)s,
-    send_key = CASE WHEN j.refusal IS NULL THEN COALESCE(d.send_key, (%(keys)s::uuid[])[1 + (j.place - 1) / %(per_request)s]) END,
-    send_key_at = CASE WHEN j.refusal IS NULL THEN COALESCE(d.send_key_at, %(now)s) END,
-    send_provider = CASE WHEN j.refusal IS NULL THEN %(provider)s END
-FROM (SELECT *, row_number() OVER (PARTITION BY refusal ORDER BY array_position(%(ids)s::bigint[], id)) AS place FROM judged) AS j
-WHERE d.id = j.id
-RETURNING d.id, d.user_id, d.id AS content_id, j.destination, d.attempts, d.send_key, j.refusal, j.place
+-- name: pick_digests
+-- The same for digests: an empty one is not wanted, and one that is three windows late has expired.
+SELECT
+    d.id, d.user_id, d.id AS content_id, t.destination, d.attempts, d.send_key,
+    CASE
+        WHEN d.window_end + 3 * (d.window_end - d.window_start) < %(now)s THEN 'expired'
+        WHEN c.enabled IS FALSE THEN 'no_longer_wanted'
+        WHEN NOT EXISTS (SELECT FROM user_alert_digest_items AS i WHERE i.digest_id = d.id) THEN 'no_longer_wanted'
+        WHEN COALESCE(t.destination, '') = '' THEN 'missing_destination'
+    END AS refusal
+FROM ({picked}) AS d
+JOIN users AS u ON u.id = d.user_id
+CROSS JOIN LATERAL (SELECT {destination} AS destination) AS t
+LEFT JOIN user_alert_channels AS c ON c.user_id = d.user_id AND c.channel = d.channel
+ORDER BY {order}
+
+-- name: claim
+-- Make picked rows this run's, each under the key of its request; or skip those that have a refusal.
+UPDATE {table} AS d
+SET status = CASE WHEN r.refusal IS NULL THEN 'sending' ELSE 'skipped' END,
+    failure_reason = r.refusal, claimed_by = %(run_id)s, claimed_at = %(now)s, send_key = r.send_key,
+    send_key_at = CASE WHEN r.refusal IS NULL THEN COALESCE(d.send_key_at, %(now)s) END,
+    send_provider = CASE WHEN r.refusal IS NULL THEN %(provider)s END
+FROM unnest(%(id)s::bigint[], %(send_key)s::uuid[], %(refusal)s::text[]) AS r (id, send_key, refusal)
+WHERE d.id = r.id
 
 -- name: record
 -- Write what became of claimed rows; only the run that claimed a row may. The key stays on rows whose

@@ -10,7 +10,7 @@ CREATE INDEX IF NOT EXISTS user_alert_deliveries_quota_idx ON user_alert_deliver
 CREATE INDEX IF NOT EXISTS user_alert_deliveries_due_idx ON user_alert_deliveries (channel, priority DESC NULLS LAST, id)
     WHERE status = 'queued' AND delivery_kind = 'instant' AND send_key IS NULL AND NOT adopted;
 CREATE INDEX IF NOT EXISTS user_alert_deliveries_unknown_idx ON user_alert_deliveries (channel, send_key)
-    WHERE status IN ('queued', 'sending') AND send_key IS NOT NULL;
+    WHERE status = 'queued' AND send_key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS user_alert_deliveries_sending_idx ON user_alert_deliveries (id) WHERE status = 'sending';
 
 -- Phase D: what waits for a digest.

@@ -19,7 +19,7 @@ CREATE INDEX IF NOT EXISTS user_alert_digest_items_digest_idx ON user_alert_dige
 CREATE INDEX IF NOT EXISTS user_alert_digests_due_idx ON user_alert_digests (channel, id)
     WHERE status = 'queued' AND send_key IS NULL AND NOT adopted;
 CREATE INDEX IF NOT EXISTS user_alert_digests_unknown_idx ON user_alert_digests (channel, send_key)
-    WHERE status IN ('queued', 'sending') AND send_key IS NOT NULL;
+    WHERE status = 'queued' AND send_key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS user_alert_digests_sending_idx ON user_alert_digests (id) WHERE status = 'sending';
 
 -- Health and run history.

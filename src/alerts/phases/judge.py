@@ -1,0 +1,95 @@
+"""What outcomes mean for a channel's run: results to write, and what to do differently from now on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from src.alerts.channels.base import Channel
+from src.alerts.models import Message, Outcome, Verdict
+from src.alerts.phases.breaker import Breaker, Pacer
+from src.alerts.phases.outbound import Claimed, Move, Queue, Result
+from src.alerts.phases.tally import Tally
+from src.alerts.retry import OUTAGES, decide
+from src.alerts.rollout import SendBudget
+from src.settings import Settings
+
+LONGEST_PAUSE = 60.0
+"""A provider that asks for a longer pause (seconds) is left for the next run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A claimed row with its message."""
+
+    queue: Queue
+    row: Claimed
+    message: Message
+
+
+@dataclass(slots=True)
+class Batch:
+    """One request: its rows, its idempotency key, and the outcomes when they are there."""
+
+    rows: list[Outgoing]
+    key: UUID
+    outcomes: Sequence[Outcome] = ()
+
+
+@dataclass(slots=True)
+class Judge:
+    """Turns outcomes into results. `per_request` is how many messages the next requests may hold: halved
+    when a provider refuses a batch for one of its members, doubled when it accepts one."""
+
+    channel: Channel
+    settings: Settings
+    budget: SendBudget
+    tally: Tally
+    pacer: Pacer
+    largest: int
+    breaker: Breaker = field(default_factory=Breaker)
+    per_request: int = 0
+    requeued: bool = False
+    out_of_patience: bool = False
+    moves: list[Move] = field(default_factory=list)
+    outages: list[tuple[Queue, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.per_request = self.largest
+
+    def results(self, batch: Batch, now: datetime, seconds_left: float) -> list[Result]:
+        """What to write about a request's rows; `seconds_left` is how long the run may go on."""
+        self._learn(batch, seconds_left)
+        key_protects = self.channel.limits.key_window is not None
+        results = []
+        for item, outcome in zip(batch.rows, batch.outcomes, strict=True):
+            decision = decide(outcome, item.row.attempts, self.settings, now, key_protects=key_protects)
+            results.append(
+                Result(item.queue, item.row.id, decision, outcome.detail or None, outcome.provider_message_id)
+            )
+            self.tally.tried(item.queue, self.channel.name, item.row.user_id, outcome, decision.status)
+            if outcome.verdict is Verdict.RETRY and outcome.reason in OUTAGES:
+                self.outages.append((item.queue, item.row.id))
+            if outcome.moved_to:
+                self.moves.append(Move(item.row.user_id, item.message.to, outcome.moved_to))
+                self.requeued = True
+        return results
+
+    def _learn(self, batch: Batch, seconds_left: float) -> None:
+        first = batch.outcomes[0]
+        self.breaker.tell(first)
+        accepted = sum(outcome.verdict is Verdict.SENT or outcome.unknown for outcome in batch.outcomes)
+        self.budget.settle(len(batch.rows), accepted)
+        if first.verdict is Verdict.SPLIT:
+            self.per_request = max(len(batch.rows) // 2, 1)
+            self.requeued = True
+        elif first.verdict is Verdict.SENT:
+            self.per_request = min(self.per_request * 2, self.largest)
+        elif first.verdict is Verdict.WAIT:
+            wait = first.wait_seconds or 1.0
+            self.pacer.pause(time.monotonic() + wait)
+            self.requeued = True
+            self.out_of_patience = self.out_of_patience or wait > min(LONGEST_PAUSE, seconds_left)
