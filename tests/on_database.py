@@ -25,6 +25,7 @@ from tests.process import ROOT
 
 TESTS = ("tests/integration", "tests/acceptance")
 PROJECT_LABEL = "com.docker.compose.project"
+PROJECT = "TEST_COMPOSE_PROJECT"
 SERVICE_LABEL = "com.docker.compose.service"
 
 
@@ -73,7 +74,7 @@ def _compose() -> Iterator[dict[str, str]]:
         yield {
             "TEST_DATABASE_URL": f"postgresql://postgres:test@{address}/postgres",
             "TEST_DATABASE_NAME": "the compose container",
-            "TEST_COMPOSE_PROJECT": project,
+            PROJECT: project,
         }
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):  # removing is not to be interrupted
@@ -125,10 +126,12 @@ def main(arguments: Sequence[str]) -> int:
     for name in _candidates(options.db):
         try:
             with DATABASES[name]() as environ:
-                print(f"database: {name}", flush=True)
                 os.environ.update(environ)
+                project = environ.get(PROJECT)
+                label = f"database: {name}, project {project}" if project else f"database: {name}"
+                print(label, flush=True)
                 exit_code = int(pytest.main(pytest_arguments))
-            print(f"database: {name}", flush=True)
+            print(label, flush=True)
             return exit_code
         except UnavailableError as error:
             print(f"database: not {name}: {error}", file=sys.stderr, flush=True)
