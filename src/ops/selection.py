@@ -6,9 +6,10 @@ widening it only adds people.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 
 from src.db.connection import Session, load_queries
@@ -94,13 +95,9 @@ class _Id:
 def _percent(text: str | None) -> Decimal | None:
     if text is None:
         return None
-    try:
-        percent = Decimal(text)
-    except InvalidOperation:
-        percent = Decimal(0)
-    if not 0 < percent <= 100:
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,4})?", text) or not 0 < Decimal(text) <= 100:
         raise UsageError(Finding("usage", f"--percent {text!r} must be a number above 0, at most 100"))
-    return percent
+    return Decimal(text)
 
 
 def _listed(ids: Sequence[int]) -> str:
