@@ -139,9 +139,11 @@ def _dispatch(
         phase = options.phase or "all"
         document = preflight(settings, errors, warnings, rollout, phase=phase, dry_run=options.dry_run)
     elif options.health:
-        from src.alerts.health import health
+        from src.alerts.health import computed, health
 
         document = health(settings, errors, warnings, rollout, now)
+        _print_json(document)
+        return 0 if computed(document) and not errors else 1
     else:
         return _run(options, settings, errors, warnings, rollout, as_json)
     _print_json(document)

@@ -29,6 +29,7 @@ CONNECT_SECONDS = 8.0
 STATEMENT_SECONDS = 20.0
 LOCK_SECONDS = 10.0
 LOCKED = "database.locked"
+MISMATCH = "schema.mismatch"
 
 R = TypeVar("R")
 Params = Mapping[str, Any]
@@ -89,29 +90,39 @@ _REFUSALS = (
 )
 
 
+_BY_STATE = {
+    "55P03": Finding(LOCKED, "somebody else holds a lock for too long: look for long transactions, and run again"),
+    "25006": Finding("database.read_only", "the database is read-only: use the primary, or allow writing again"),
+    "42501": Finding("database.no_access", "the role lacks a privilege: the preflight says which to grant"),
+    **dict.fromkeys(
+        ("42P01", "42703", "42883"),
+        Finding(MISMATCH, "the schema is not as this code needs it: the preflight says what is missing"),
+    ),
+    "53100": Finding("database.disk_full", "the server's disk is full: free some space and run again"),
+    "57014": Finding("database.canceled", "a statement was cancelled or took too long: run again, or look for locks"),
+}
+
+
 def explain(error: psycopg2.Error) -> Finding:
     """What a driver error means, without its text, which can hold values and connection strings."""
     sqlstate = error.pgcode
+    if sqlstate in _BY_STATE:
+        return _BY_STATE[sqlstate]
+    text = str(error).lower()
+    if "statement pooling" in text:
+        mend = "connect DATABASE_URL directly, or through a pooler in session or transaction mode"
+        return Finding("locks.do_not_hold", f"a pooler in statement mode allows no transactions: {mend}")
     if sqlstate and not sqlstate.startswith(("08", "28", "3D", "53", "57")):
         named = [
             f"{what} {name}"
             for what in ("constraint", "table", "column")
             if (name := getattr(error.diag, f"{what}_name", None))
         ]
-        if sqlstate == "55P03":
-            return Finding(LOCKED, "somebody else holds a lock for too long: look for long transactions, and run again")
-        if sqlstate == "25006":
-            return Finding("database.read_only", "the role may not write: grant it that, or use the primary")
         return Finding("database.error", " ".join([f"PostgreSQL refused a statement (SQLSTATE {sqlstate})", *named]))
-    text = str(error).lower()
     if isinstance(error, psycopg2.ProgrammingError) or "invalid dsn" in text or "invalid connection option" in text:
         return Finding(
             "database.url_invalid", "DATABASE_URL is no connection string: use postgresql://user@host:5432/name"
         )
-    if sqlstate == "53100":
-        return Finding("database.disk_full", "the server's disk is full: free some space and run again")
-    if sqlstate == "57014":
-        return Finding("database.canceled", "a statement was cancelled or took too long: run again, or look for locks")
     for sign, mend in _REFUSALS:
         if sign in text:
             return Finding("database.unreachable", mend)
@@ -213,7 +224,7 @@ class Session:
                     "seqscan": "off" if by_index else "on",
                 }
                 self._run(
-                    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL TIME ZONE 'UTC';"
+                    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL TIME ZONE 'UTC';"
                     " SET LOCAL statement_timeout = %(statement)s; SET LOCAL lock_timeout = %(lock)s;"
                     " SET LOCAL enable_seqscan = %(seqscan)s",
                     settings,

@@ -1,0 +1,107 @@
+"""What health is judged by: the state of the queues, the last day's numbers, the run history. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from src.alerts.models import ChannelName
+from src.alerts.rollout import Rollout
+from src.db.connection import Database, load_queries
+from src.db.embedded import resolve
+from src.errors import DatabaseError, Finding
+from src.settings import Settings
+
+STUCK_AFTER = timedelta(minutes=15)  # longer than any request, and than the usual wait for the next run
+LATELY = timedelta(minutes=30)
+_SQL = load_queries(Path(__file__).parent / "sql", "health")
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Messages of one channel, kind and status (or `batched`)."""
+
+    channel: str
+    kind: str
+    status: str
+    count: int
+    last_sent_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One queue: rows held back, creation of the oldest due row, and since when a row has been due."""
+
+    queue: str
+    held: int = 0
+    oldest_at: datetime | None = None
+    due_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    run_id: str
+    phase: str | None
+    status: str
+    triggered_by: str | None
+    started_at: datetime | None
+    duration_ms: int | None
+    counts: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    last_started_at: datetime | None
+    last_success_at: datetime | None
+    sent_lately: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """As of `now`. `interval`: the cadence of runs; `switched_off`: the settings let no message out."""
+
+    now: datetime
+    interval: timedelta
+    switched_off: bool
+    deliveries: list[Count]
+    digests: list[Count]
+    waiting: Mapping[str, Waiting]
+    stuck: int
+    last_run: LastRun | None
+    schedule: Schedule
+
+    @property
+    def sent_lately(self) -> bool:
+        moments = [count.last_sent_at for count in [*self.deliveries, *self.digests] if count.last_sent_at]
+        return self.schedule.sent_lately or any(self.now - moment < LATELY for moment in moments)
+
+
+def gather(settings: Settings, rollout: Rollout, channels: list[ChannelName], now: datetime) -> Facts:
+    """Look at the database as of `now`. `channels`: those that are configured. Raises DatabaseError."""
+    if settings.database_url is None:
+        raise DatabaseError(Finding("database.url_missing", "set DATABASE_URL to a PostgreSQL server"))
+    params = {
+        "now": now,
+        "day_ago": now - timedelta(hours=24),
+        "week_ago": now - timedelta(days=7),
+        "stuck_before": now - STUCK_AFTER,
+        "sent_since": now - LATELY,
+        "channels": channels,
+        "allowed": rollout.allowed_ids,
+    }
+    with Database(resolve(settings.database_url)).session() as session, session.transaction():
+        runs = session.all(LastRun, _SQL["last_run"])
+        return Facts(
+            now=now,
+            interval=settings.expected_interval,
+            switched_off=not settings.enabled or rollout.max_send == 0,
+            deliveries=session.all(Count, _SQL["deliveries"], params),
+            digests=session.all(Count, _SQL["digests"], params),
+            waiting={row.queue: row for row in session.all(Waiting, _SQL["waiting"], params)},
+            stuck=session.value(_SQL["stuck"], params),
+            last_run=runs[0] if runs else None,
+            schedule=session.one(Schedule, _SQL["schedule"], params),
+        )

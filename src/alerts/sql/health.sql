@@ -1,0 +1,97 @@
+-- name: deliveries
+-- The last day's deliveries of the engine's kinds and channels. `batched`: gone into a digest.
+SELECT
+    channel, delivery_kind AS kind,
+    CASE WHEN failure_reason = 'batched_into_digest' THEN 'batched' ELSE status END AS status,
+    count(*) AS count,
+    max(sent_at) FILTER (WHERE status = 'sent') AS last_sent_at
+FROM user_alert_deliveries
+WHERE created_at > %(day_ago)s AND channel IN ('email', 'telegram', 'sms') AND delivery_kind IN ('instant', 'digest')
+GROUP BY 1, 2, 3
+
+-- name: digests
+-- The last week's digests.
+SELECT
+    channel, 'digest' AS kind, status,
+    count(*) AS count,
+    max(sent_at) FILTER (WHERE status = 'sent') AS last_sent_at
+FROM user_alert_digests
+WHERE created_at > %(week_ago)s
+GROUP BY channel, status
+
+-- name: waiting
+-- What is queued: held by the allowlist or a channel that is not configured, or due. Rows in a request of
+-- unknown outcome are looked up apart, so that each part has its index.
+WITH queued AS (
+    SELECT 'deliveries' AS queue, channel, user_id, created_at, next_retry_at
+    FROM user_alert_deliveries
+    WHERE status = 'queued' AND delivery_kind = 'instant' AND send_key IS NULL AND NOT adopted
+        AND channel IN ('email', 'telegram', 'sms') AND alert_event_id IS NOT NULL
+    UNION ALL
+    SELECT 'deliveries', channel, user_id, created_at, next_retry_at
+    FROM user_alert_deliveries
+    WHERE status = 'queued' AND delivery_kind = 'instant' AND send_key IS NOT NULL AND NOT adopted
+        AND channel IN ('email', 'telegram', 'sms') AND alert_event_id IS NOT NULL
+    UNION ALL
+    SELECT 'digests', channel, user_id, created_at, next_retry_at
+    FROM user_alert_digests
+    WHERE status = 'queued' AND send_key IS NULL AND NOT adopted
+    UNION ALL
+    SELECT 'digests', channel, user_id, created_at, next_retry_at
+    FROM user_alert_digests
+    WHERE status = 'queued' AND send_key IS NOT NULL AND NOT adopted
+)
+
+SELECT
+    queue,
+    count(*) FILTER (WHERE NOT let_out) AS held,
+    min(created_at) FILTER (WHERE due) AS oldest_at,
+    min(GREATEST(created_at, next_retry_at)) FILTER (WHERE due) AS due_since
+FROM (
+    SELECT queue, created_at, next_retry_at, let_out, let_out AND COALESCE(next_retry_at <= %(now)s, true) AS due
+    FROM queued
+    CROSS JOIN LATERAL (
+        SELECT channel = ANY(%(channels)s::text[])
+            AND (%(allowed)s::bigint[] IS NULL OR user_id = ANY(%(allowed)s::bigint[])) AS let_out
+    ) AS gate
+) AS judged
+GROUP BY queue
+
+-- name: stuck
+-- Claimed longer ago than any request takes, and no run has picked them up.
+SELECT (
+    SELECT count(*)
+    FROM user_alert_deliveries
+    WHERE status = 'sending' AND NOT adopted AND delivery_kind = 'instant' AND channel IN ('email', 'telegram', 'sms')
+        AND COALESCE(claimed_at, created_at) < %(stuck_before)s
+) + (
+    SELECT count(*)
+    FROM user_alert_digests
+    WHERE status = 'sending' AND NOT adopted AND COALESCE(claimed_at, created_at) < %(stuck_before)s
+)
+
+-- name: last_run
+-- The newest run that has ended and did something; one that was killed counts once the next has closed it.
+SELECT run_id, phase, status, triggered_by, started_at, duration_ms, counts
+FROM alerts_engine_runs
+WHERE status NOT IN ('running', 'skipped', 'disabled') AND dry_run IS NOT TRUE
+ORDER BY started_at DESC NULLS LAST
+LIMIT 1
+
+-- name: schedule
+-- When a run last began, when one last succeeded, and whether one has sent since.
+SELECT
+    (SELECT max(started_at) FROM alerts_engine_runs) AS last_started_at,
+    (
+        SELECT COALESCE(finished_at, started_at)
+        FROM alerts_engine_runs
+        WHERE status = 'success' AND dry_run IS NOT TRUE
+        ORDER BY started_at DESC NULLS LAST
+        LIMIT 1
+    ) AS last_success_at,
+    EXISTS (
+        SELECT
+        FROM alerts_engine_runs
+        WHERE started_at > %(day_ago)s AND finished_at > %(sent_since)s
+            AND CASE WHEN jsonb_typeof(counts -> 'sent') = 'number' THEN (counts ->> 'sent')::numeric > 0 END
+    ) AS sent_lately

@@ -1,0 +1,45 @@
+-- name: server
+-- What kind of server this is.
+SELECT
+    current_setting('server_version_num')::integer AS version,
+    pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS read_only
+
+-- name: audience
+-- How many users there are, how many of them the run may reach, and which of the allowed are none.
+SELECT
+    count(*) AS total,
+    count(*) FILTER (WHERE %(allowed)s::bigint[] IS NULL OR id = ANY(%(allowed)s::bigint[])) AS eligible,
+    ARRAY(
+        SELECT wanted.id
+        FROM unnest(%(allowed)s::bigint[]) AS wanted (id)
+        WHERE NOT EXISTS (SELECT FROM users AS u WHERE u.id = wanted.id)
+        ORDER BY wanted.id
+    ) AS unknown
+FROM users
+
+-- name: reached
+-- The most messages that one of the last ten live runs with any sent; the last thousand runs are looked at.
+SELECT COALESCE(max(sent), 0)
+FROM (
+    SELECT sent
+    FROM (
+        SELECT
+            started_at,
+            CASE WHEN jsonb_typeof(counts -> 'sent') = 'number' THEN (counts ->> 'sent')::numeric ELSE 0 END AS sent
+        FROM alerts_engine_runs
+        WHERE dry_run IS NOT TRUE
+        ORDER BY started_at DESC NULLS LAST
+        LIMIT 1000
+    ) AS recent
+    WHERE sent > 0
+    ORDER BY started_at DESC NULLS LAST
+    LIMIT 10
+) AS senders
+
+-- name: backend
+-- Which server process answers.
+SELECT pg_backend_pid()
+
+-- name: try_lock
+-- Take a lock that another connection holds: must fail.
+SELECT pg_try_advisory_xact_lock(%(key)s)
