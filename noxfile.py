@@ -61,7 +61,7 @@ def integration(session: nox.Session) -> None:
     session.install("-r", "requirements-dev.txt")
     # A terminated nox ends as after Ctrl-C, so that the container is removed in both cases.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    session.run("python", "-m", "tests.on_database", *session.posargs, interrupt_timeout=60, terminate_timeout=60)
+    session.run("python", "-m", "tests.on_database", *session.posargs, terminate_timeout=60)
 
 
 @nox.session(default=False)
@@ -79,3 +79,5 @@ def requirements(session: nox.Session) -> None:
     dev = ("--extra=dev", "--constraint=requirements.txt", "--output-file=requirements-dev.txt")
     session.run(*COMPILE, "pyproject.toml", *dev, *session.posargs)
     session.run(*COMPILE, "requirements-workflow.in", "--output-file=requirements-workflow.txt", *session.posargs)
+    contracts = ("--constraint=requirements-dev.txt", "--output-file=requirements-contracts.txt")
+    session.run(*COMPILE, "requirements-contracts.in", *contracts, *session.posargs)

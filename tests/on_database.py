@@ -23,6 +23,7 @@ from docker.errors import DockerException
 
 from tests.process import ROOT
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 TESTS = ("tests/integration", "tests/acceptance")
 PROJECT_LABEL = "com.docker.compose.project"
 PROJECT = "TEST_COMPOSE_PROJECT"
@@ -77,10 +78,10 @@ def _compose() -> Iterator[dict[str, str]]:
             PROJECT: project,
         }
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):  # removing is not to be interrupted
-            signal.signal(number, signal.SIG_IGN)
+        handlers = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
         subprocess.run([*command, "down", "--volumes", "--remove-orphans", "--timeout=1"], check=False, timeout=120)
-        _interruptible()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -110,9 +111,11 @@ def _candidates(wanted: str | None) -> list[str]:
     return ["compose", "embedded"] if docker_answers() else ["embedded"]
 
 
-def _interruptible() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _interrupt_once(*_: object) -> None:
+    """The first SIGINT or SIGTERM ends the tests; later ones must not end the tidying up."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -122,7 +125,8 @@ def main(arguments: Sequence[str]) -> int:
     options, pytest_arguments = parser.parse_known_args(arguments)
     if not any(Path(argument.split("::")[0]).exists() for argument in pytest_arguments):
         pytest_arguments += TESTS
-    _interruptible()
+    for number in SIGNALS:
+        signal.signal(number, _interrupt_once)
     for name in _candidates(options.db):
         try:
             with DATABASES[name]() as environ:
