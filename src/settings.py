@@ -16,8 +16,6 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from dotenv import load_dotenv
-
 from src.errors import Finding
 
 MAX_BIGINT = 2**63 - 1
@@ -163,7 +161,10 @@ class _Reader:
 
 def process_environment() -> Mapping[str, str]:
     """The environment of this process; what it lacks comes from `.env` in the working directory."""
-    load_dotenv(".env")
+    if os.path.exists(".env"):
+        from dotenv import load_dotenv  # as slow to load as all the settings
+
+        load_dotenv(".env")
     return os.environ
 
 

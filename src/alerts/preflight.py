@@ -6,7 +6,7 @@ below judge them. The document (DESIGN 3.2) always has all its keys: what is not
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,7 +137,7 @@ def _look(facts: Facts, session: Session, database: Database) -> None:
 
 def _locks_hold(session: Session, database: Database) -> bool:
     """Whether a lock that another connection holds as runs do is held, and a transaction has one backend."""
-    name = f"preflight-{secrets.token_hex(8)}"
+    name = f"preflight-{os.urandom(8).hex()}"
     with RunLocks(database, name):
         before = session.value(_SQL["backend"])
         taken = session.value(_SQL["try_lock"], {"key": lock_key(name)})

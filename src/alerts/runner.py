@@ -9,19 +9,16 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import signal
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
-from dotenv import load_dotenv
-
 from src.alerts.models import RunStatus
 from src.alerts.rollout import Rollout
 from src.errors import AlertsError, ConfigError, Finding, UsageError, internal
-from src.settings import Settings, parse_user_ids, read_settings
+from src.settings import Settings, parse_user_ids, process_environment, read_settings
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +93,7 @@ def _configure_logging(settings: Settings, as_json: bool) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run with these arguments and return the exit code."""
-    load_dotenv(".env")
-    settings, errors, warnings = read_settings(os.environ)
+    settings, errors, warnings = read_settings(process_environment())
     as_json = settings.ci
     try:
         options = parser().parse_args(argv)
