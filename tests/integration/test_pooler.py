@@ -20,7 +20,12 @@ from src.db.connection import Database
 from src.db.locks import RunLocks
 from src.settings import Secret
 from tests.database import Server
+from tests.factories import World
+from tests.integration.busy import BusyRun
+from tests.integration.test_faults import HOLDER
 from tests.integration.test_locks import holder, seconds_until_free
+from tests.process import Runner, wait_for
+from tests.providers.process import Provider
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/sbin")
 pytestmark = pytest.mark.skipif(
@@ -120,3 +125,53 @@ def test_locks_through_the_pooler_and_past_it_are_the_same(pooled: Database, dat
     with RunLocks(pooled, "pooled") as pooled_locks, RunLocks(database, "direct") as direct:
         assert pooled_locks.try_phase("c")
         assert not direct.try_phase("c")
+
+
+@pytest.fixture
+def busy(world: World, pooled_url: str, provider: Provider, tmp_path: Path) -> BusyRun:
+    """A run through the pooler with work to do; the rows are looked at past it."""
+    run = BusyRun(world, Runner(tmp_path, {"DATABASE_URL": pooled_url}), provider)
+    run.populate()
+    return run
+
+
+def test_a_run_excludes_others_and_frees_its_locks_when_killed(busy: BusyRun) -> None:
+    first = busy.start()
+    busy.wait_until_sending()
+    second = busy.end_of(busy.start())
+    assert {phase["status"] for phase in second.document["phases"]} <= {"skipped", "success"}
+    assert second.document["phases"][-1]["counts"] == {"skipped": True, "reason": "lock_not_acquired"}
+    first.kill()
+    wait_for(first)
+    busy.assert_rerun_completes()
+    statuses = busy.world.rows("SELECT status FROM alerts_engine_runs ORDER BY started_at")
+    assert [run["status"] for run in statuses] == ["failed", "success", "success"]
+
+
+def test_a_runs_locks_pin_no_old_rows(busy: BusyRun) -> None:
+    process = busy.start(seconds_per_request=0.2)
+    busy.wait_until_sending()
+    looks = 0
+    while process.poll() is None:
+        looks += 1
+        assert busy.world.rows(f"SELECT backend_xmin, backend_xid {HOLDER} AND state LIKE 'idle%%'") in (
+            [{"backend_xmin": None, "backend_xid": None}],
+            [],
+        )
+    assert looks > 20
+    assert busy.end_of(process).exit_code == 0
+    busy.assert_done()
+
+
+def test_preflight_accepts_transaction_mode(busy: BusyRun) -> None:
+    finished = busy.runner.run("--preflight", "--log-json", ALERTS_TRANSPORT="outbox")
+    assert (finished.exit_code, finished.document["errors"]) == (0, [])
+    assert finished.document["db_ok"] is True
+
+
+def test_preflight_refuses_statement_mode(server: Server, database_url: str, runner: Runner, tmp_path: Path) -> None:
+    with pgbouncer(server, tmp_path, "statement") as url:
+        finished = runner.run("--preflight", DATABASE_URL=url + urlsplit(database_url).path)
+    assert finished.exit_code == 1
+    assert [error.partition(":")[0] for error in finished.document["errors"]] == ["locks.do_not_hold"]
+    assert finished.document["db_ok"] is False
