@@ -35,7 +35,8 @@ class Request:
 
 
 def parse(provider: str, path: str, headers: Mapping[str, str], raw: bytes) -> Request:
-    content = dict(parse_qsl(raw.decode())) if provider == "twilio" else json.loads(raw)
+    is_form = "x-www-form-urlencoded" in headers.get("Content-Type", "")
+    content = dict(parse_qsl(raw.decode())) if is_form else json.loads(raw)
     return Request(provider, path, headers, raw, content)
 
 
