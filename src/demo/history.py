@@ -147,7 +147,7 @@ class PriceSeries:
         change = 100 * (self._prices[at] / self._prices[at - RETURNS] - 1)
         origin = (
             f"{self.market.name} at {self._prices[at]:.2f} {self.market.unit}, {change:+.0f} % in {RETURNS} days;"
-            f" volatility {volatility:.0f} % a year, at or above {score:.0f} % of the days of {PRICE_YEARS} years"
+            f" volatility {volatility:.0f} % a year, percentile {round(score, 1):g} of {PRICE_YEARS} years"
         )
         direction = "up" if change > 0 else "down" if change < 0 else "flat"
         return Risk(day, self.market.region, self.market.asset, round(score, 1), direction, origin)
@@ -186,7 +186,7 @@ class CountryIndex:
             trend = "rising" if shares[at] > shares[at - 1] else "falling" if shares[at] < shares[at - 1] else "stable"
             origin = (
                 f"{shares[at]:.2f} % of newspaper articles in {self._months[at]:%Y-%m} on geopolitical risk there,"
-                f" at or above {score:.0f} % of the months of {INDEX_YEARS} years"
+                f" percentile {round(score, 1):g} of {INDEX_YEARS} years"
             )
             yield Risk(day, region, None, round(score, 1), trend, origin)
 

@@ -27,14 +27,23 @@ def alerts_table(world: World, alerts: Sequence[Alert]) -> Table:
 
 def people_table(deliveries: Sequence[Delivery], outbox: Path) -> Table:
     """Who would have got what and why, and which file to open; everybody is there, also who got nothing."""
-    of_user = {user_id: list(rows) for user_id, rows in groupby(deliveries, key=lambda row: row.user_id)}
-    rows = [row for person in PEOPLE for row in _rows_of(person, of_user.get(person.id, []), outbox)]
-    return Table("Who would have got them, and why", ("user", "asked for", "got", "alerts", "open"), rows)
+    rows = [row for person in PEOPLE for row in _rows_of(person, [d for d in deliveries if d.user_id == person.id])]
+    columns = ("user", "asked for", "got", "alerts", f"open in {outbox}/")
+    return Table("Who would have got them, and why", columns, rows)
 
 
 def days_table(days: Iterable[DaySummary]) -> Table:
     """One row a day. Alerts that a run meets again are not made twice; instants and digests are messages sent."""
-    columns = ("day", "new alerts", "met again", "instants", "moved to digest", "over quota", "digests", "alerts in them")
+    columns = (
+        "day",
+        "new alerts",
+        "met again",
+        "instants",
+        "moved to digest",
+        "over quota",
+        "digests",
+        "alerts in them",
+    )
     rows = [
         (
             f"{day.day:%a %d %b %Y}", day.alerts, day.known, day.instants, day.moved_to_digest, day.over_quota,
@@ -45,24 +54,38 @@ def days_table(days: Iterable[DaySummary]) -> Table:
     return Table("Day by day", columns, rows, numbers=columns[1:])
 
 
-def _rows_of(person: Person, deliveries: Sequence[Delivery], outbox: Path) -> Iterable[tuple[str, ...]]:
-    who = f"{person.id} {person.plan}"
+def _rows_of(person: Person, deliveries: Sequence[Delivery]) -> Iterable[tuple[str, ...]]:
+    """A row for each way in which this user got something."""
+    who = (f"{person.id} {person.plan}", person.wish)
     if not deliveries:
-        yield who, person.wish, "nothing", "", ""
-    by_message = groupby(deliveries, key=lambda row: (row.channel, row.kind, row.status, row.reason))
-    for place, ((channel, kind, status, reason), group) in enumerate(by_message):
+        yield *who, "nothing", "", ""
+    instants = {row.channel for row in deliveries if row.kind == Kind.INSTANT}
+    for (channel, kind, status, reason), group in groupby(
+        deliveries, lambda row: (row.channel, row.kind, row.status, row.reason)
+    ):
         members = list(group)
-        asked = ("", "") if place else (who, person.wish)
+        way = (
+            _CHANNELS[channel]
+            if kind == Kind.INSTANT
+            else f"{_CHANNELS[channel]} {_why_digest(person, channel, channel in instants)}"
+        )
         files = sorted({row.file for row in members if row.file}, key=lambda name: (len(name), name))
-        shown = f"{outbox / files[0]}" + (f" and {len(files) - 1} more" if len(files) > 1 else "") if files else ""
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
         numbers = ", ".join(str(row.alert_id) for row in members)
-        yield *asked, _how(channel, kind, status, reason), numbers, shown
+        yield *who, f"{way}{_ended(status, reason)}", numbers, f"{files[0]}{more}" if files else ""
+        who = ("", "")
 
 
-def _how(channel: str, kind: str, status: str, reason: str | None) -> str:
-    name = f"{_CHANNELS[channel]}{' digest' if kind == Kind.DIGEST else ''}"
+def _why_digest(person: Person, channel: str, instants_too: bool) -> str:
+    if instants_too:
+        return "digest: beyond the plan's instants of the day"
+    chosen = any(choice.channel == channel and choice.delivery_mode == Kind.DIGEST for choice in person.choices)
+    return "digest, as chosen" if chosen else "digest: the plan has no instants"
+
+
+def _ended(status: str, reason: str | None) -> str:
     if status == MessageStatus.SENT:
-        return name
+        return ""
     if status == MessageStatus.QUEUED:
-        return f"{name}, waiting"
-    return f"{name}, {status}: {(reason or 'unknown').replace('_', ' ')}"
+        return " (waiting)"
+    return f" ({status}: {(reason or 'unknown').replace('_', ' ')})"

@@ -119,10 +119,10 @@ def _runner(step: str, *arguments: str) -> dict[str, Any]:
 
 
 def _start(*arguments: str) -> child.Finished:
-    """The runner, with the name of who rolls out and the commit for its record."""
+    """The runner, with the name of who rolls out and the commit for its record; it logs only what is amiss."""
     command_line = child.python("src.alerts.runner", *arguments)
-    origin = {"GITHUB_ACTOR": _login(), "GITHUB_SHA": _commit()}
-    environ = {**{name: value for name, value in origin.items() if value}, **os.environ}
+    defaults = {"GITHUB_ACTOR": _login(), "GITHUB_SHA": _commit(), "ALERTS_LOG_LEVEL": "warning"}
+    environ = {**{name: value for name, value in defaults.items() if value}, **os.environ}
     return child.run(command_line, environ=environ, capture_stdout=True)
 
 

@@ -60,15 +60,25 @@ def test_messages_of_one_kind_share_a_row_that_names_a_file() -> None:
     ]
     table = story.people_table(rows, Path("outbox"))
     first, second, third = [row for row in table.rows if row[0] in ("5 pro", "")]
-    assert first[2:] == ("mail", "1, 2", "outbox/delivery-9.eml and 1 more")
-    assert second[2:] == ("SMS, skipped: missing destination", "1", "")
-    assert third[2:] == ("Telegram digest, waiting", "3", "")
+    assert first[2:] == ("mail", "1, 2", "delivery-9.eml and 1 more")
+    assert second[2:] == ("SMS (skipped: missing destination)", "1", "")
+    assert third[2:] == ("Telegram digest: the plan has no instants (waiting)", "3", "")
 
 
 def test_alerts_in_one_digest_count_as_one_file() -> None:
     rows = [delivery(2, number, kind="digest", file="digest-1.eml") for number in (1, 2, 3)]
     (row,) = [row for row in story.people_table(rows, Path("outbox")).rows if row[0] == "2 free"]
-    assert row[2:] == ("mail digest", "1, 2, 3", "outbox/digest-1.eml")
+    assert row[2:] == ("mail digest: the plan has no instants", "1, 2, 3", "digest-1.eml")
+
+
+def test_a_digest_says_why_it_is_one() -> None:
+    def got(user_id: int, *rows: Delivery) -> list[object]:
+        return [row[2] for row in story.people_table(rows, Path("outbox")).rows if row[3]]
+
+    digest = {"kind": "digest", "file": "digest-1.eml"}
+    assert got(8, delivery(8, 1, **digest)) == ["mail digest, as chosen"]
+    beyond = "mail digest: beyond the plan's instants of the day"
+    assert got(3, delivery(3, 1), delivery(3, 2, **digest)) == ["mail", beyond]
 
 
 def test_a_day_is_summed_up_from_the_document_of_its_run() -> None:
