@@ -23,12 +23,12 @@ class Contents:
         self._rendered: dict[int, Rendered] = {}
         self._digests: dict[int, DigestContent] = {}
 
-    def load(self, session: Session, claimed: Sequence[tuple[Queue, Claimed]]) -> None:
+    def load(self, session: Session, rows: Sequence[Claimed]) -> None:
         """Fetch what the rows say, with at most four statements."""
         wanted: dict[Queue, set[int]] = {queue: set() for queue in Queue}
-        for queue, row in claimed:
-            if row.refusal is None:
-                wanted[queue].add(row.content_id)
+        for claimed in rows:
+            if claimed.key is not None:
+                wanted[claimed.queue].add(claimed.row.content_id)
         if len(self._events) > KEPT:
             self._events.clear()
             self._rendered.clear()
@@ -36,8 +36,9 @@ class Contents:
             self._events |= load_events(session, missing)
         self._digests = load_digests(session, wanted[Queue.DIGESTS]) if wanted[Queue.DIGESTS] else {}
 
-    def message(self, queue: Queue, row: Claimed) -> Message:
+    def message(self, claimed: Claimed) -> Message:
         """The message for a row that `load` has seen. The same row gives the same message, byte for byte."""
+        queue, row = claimed.queue, claimed.row
         return Message(f"{queue.ref}-{row.id}", row.user_id, row.destination or "", self._text(queue, row.content_id))
 
     def _text(self, queue: Queue, content_id: int) -> Rendered:

@@ -25,17 +25,18 @@ LONGEST_PAUSE = 60.0
 class Outgoing:
     """A claimed row with its message."""
 
-    queue: Queue
-    row: Claimed
+    claimed: Claimed
     message: Message
 
 
 @dataclass(slots=True)
 class Batch:
-    """One request: its rows, its idempotency key, and the outcomes when they are there."""
+    """One request: its rows, its idempotency key, when it may start (monotonic seconds), and in the end
+    the outcomes."""
 
     rows: list[Outgoing]
     key: UUID
+    start: float
     outcomes: Sequence[Outcome] = ()
 
 
@@ -66,15 +67,14 @@ class Judge:
         key_protects = self.channel.limits.key_window is not None
         results = []
         for item, outcome in zip(batch.rows, batch.outcomes, strict=True):
-            decision = decide(outcome, item.row.attempts, self.settings, now, key_protects=key_protects)
-            results.append(
-                Result(item.queue, item.row.id, decision, outcome.detail or None, outcome.provider_message_id)
-            )
-            self.tally.tried(item.queue, self.channel.name, item.row.user_id, outcome, decision.status)
+            queue, row = item.claimed.queue, item.claimed.row
+            decision = decide(outcome, row.attempts, self.settings, now, key_protects=key_protects)
+            results.append(Result(queue, row.id, decision, outcome.detail or None, outcome.provider_message_id))
+            self.tally.tried(queue, self.channel.name, row.user_id, outcome, decision.status)
             if outcome.verdict is Verdict.RETRY and outcome.reason in OUTAGES:
-                self.outages.append((item.queue, item.row.id))
+                self.outages.append((queue, row.id))
             if outcome.moved_to:
-                self.moves.append(Move(item.row.user_id, item.message.to, outcome.moved_to))
+                self.moves.append(Move(row.user_id, item.message.to, outcome.moved_to))
                 self.requeued = True
         return results
 

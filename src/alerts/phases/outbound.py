@@ -9,7 +9,7 @@ nothing is sent twice through a provider that takes keys.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -64,11 +64,9 @@ _STATEMENTS = {queue: _statements(queue) for queue in Queue}
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
-    """A row that this run has claimed, or found that nobody should get (`refusal`).
-
-    `content_id` is the alert of an instant, the digest itself of a digest.
-    """
+class Picked:
+    """A queued row as it stands. `content_id` is the alert of an instant, the digest itself of a digest;
+    `refusal` says why nobody should get it any more."""
 
     id: int
     user_id: int
@@ -77,6 +75,15 @@ class Claimed:
     attempts: int
     send_key: UUID | None
     refusal: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A row that this run has claimed under `key`, or (without a key) skipped."""
+
+    queue: Queue
+    row: Picked
+    key: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,33 +145,34 @@ class Outbound:
             for queue in Queue:
                 session.execute(statement(queue, "settle_unknown"), params)
 
-    def claim(self, limit: int, per_request: int, now: datetime, oldest: datetime) -> list[tuple[Queue, Claimed]]:
+    def claim(self, limit: int, per_request: int, now: datetime, oldest: datetime) -> list[Claimed]:
         """Up to `limit` rows that are due, instants before digests; a new key for each `per_request` of them."""
         params = self._params | {"now": now, "oldest": oldest}
-        claimed: list[tuple[Queue, Claimed]] = []
+        claimed: list[Claimed] = []
         for queue in Queue:
             if len(claimed) < limit:
-                picked = self.open().all(Claimed, statement(queue, "due"), params | {"limit": limit - len(claimed)})
-                claimed += self._make_ours(queue, _with_keys(picked, per_request), params)
+                picked = self.open().all(Picked, statement(queue, "due"), params | {"limit": limit - len(claimed)})
+                claimed += self._make_ours(_with_keys(queue, picked, per_request), params)
         return claimed
 
-    def repeat(self, limit: int, now: datetime, oldest: datetime) -> list[tuple[Queue, Claimed]]:
+    def repeat(self, limit: int, now: datetime, oldest: datetime) -> list[Claimed]:
         """The rows of one request of unknown outcome, of at most `limit`, to be made again under its key."""
         params = self._params | {"now": now, "oldest": oldest, "limit": limit}
         for queue in Queue:
-            if picked := self.open().all(Claimed, statement(queue, "unknown"), params):
-                return self._make_ours(queue, picked, params)
+            if picked := self.open().all(Picked, statement(queue, "unknown"), params):
+                again = [Claimed(queue, row, None if row.refusal else row.send_key) for row in picked]
+                return self._make_ours(again, params)
         return []
 
-    def _make_ours(self, queue: Queue, rows: list[Claimed], params: Mapping[str, Any]) -> list[tuple[Queue, Claimed]]:
+    def _make_ours(self, rows: list[Claimed], params: Mapping[str, Any]) -> list[Claimed]:
         if rows:
             columns = {
-                "id": [row.id for row in rows],
-                "send_key": [None if row.refusal else row.send_key for row in rows],
-                "refusal": [row.refusal for row in rows],
+                "id": [row.row.id for row in rows],
+                "send_key": [row.key for row in rows],
+                "refusal": [row.row.refusal for row in rows],
             }
-            self.open().execute(statement(queue, "claim"), {**params, **columns})
-        return [(queue, row) for row in rows]
+            self.open().execute(statement(rows[0].queue, "claim"), {**params, **columns})
+        return rows
 
     def record(self, results: Sequence[Result], moves: Sequence[Move], now: datetime) -> None:
         """Write results; rows that this run no longer holds are left alone."""
@@ -182,18 +190,19 @@ class Outbound:
             self.open().execute(statement(queue, "give_back"), {"ids": list(ids)})
 
 
-def _with_keys(rows: list[Claimed], per_request: int) -> list[Claimed]:
+def _with_keys(queue: Queue, rows: list[Picked], per_request: int) -> list[Claimed]:
     """A new key for each `per_request` rows that are to be sent."""
-    keyed = []
+    claimed = []
     key, members = uuid4(), 0
     for row in rows:
-        if row.refusal is None:
-            if members == per_request:
-                key, members = uuid4(), 0
-            members += 1
-            row = replace(row, send_key=key)
-        keyed.append(row)
-    return keyed
+        if row.refusal is not None:
+            claimed.append(Claimed(queue, row, None))
+            continue
+        if members == per_request:
+            key, members = uuid4(), 0
+        members += 1
+        claimed.append(Claimed(queue, row, key))
+    return claimed
 
 
 def _columns(results: Sequence[Result]) -> dict[str, list[Any]]:

@@ -12,6 +12,8 @@ import contextlib
 import itertools
 import logging
 import time
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from src.alerts.models import FailureReason, Outcome, Verdict
@@ -28,8 +30,6 @@ GRACE_SECONDS = 5.0
 RECORD_SECONDS = 15.0
 """How long results are kept and offered again to a database that went away."""
 
-Rows = list[tuple[Queue, Claimed]]
-
 
 @dataclass(slots=True)
 class Pump:
@@ -44,8 +44,9 @@ class Pump:
     _repeating: bool = True
     _outstanding: int = 0
     _reserved: int = 0
-    _exchange: asyncio.Task[Rows] | None = None
-    _in_flight: dict[asyncio.Task[None], Batch] = field(default_factory=dict)
+    _exchange: asyncio.Task[list[Claimed]] | None = None
+    _ready: deque[Batch] = field(default_factory=deque)
+    _lanes: set[asyncio.Task[None]] = field(default_factory=set)
     _finished: list[Batch] = field(default_factory=list)
     _unwritten: list[Result] = field(default_factory=list)
     _next_try: float = 0.0
@@ -66,7 +67,7 @@ class Pump:
             await asyncio.to_thread(self._give_back)
 
     def _busy(self) -> bool:
-        under_way = self._in_flight or self._finished or self._unwritten or self._exchange
+        under_way = self._lanes or self._finished or self._unwritten or self._exchange
         return bool(under_way) or (self._may_claim() and not self._dry and not self.judge.budget.spent)
 
     def _may_claim(self) -> bool:
@@ -98,12 +99,12 @@ class Pump:
             self._exchange = asyncio.create_task(asyncio.to_thread(self._record_and_claim, self._reserved))
             self._exchange.add_done_callback(lambda _: self._wake.set())
 
-    def _record_and_claim(self, limit: int) -> Rows:
+    def _record_and_claim(self, limit: int) -> list[Claimed]:
         """One transaction: what came in, and up to `limit` rows to send next. Runs in a thread."""
         now = self.context.clock()
         oldest = now - self.context.settings.max_age
         results, moves = list(self._unwritten), list(self.judge.moves)
-        claimed: Rows = []
+        claimed: list[Claimed] = []
         session = self.outbound.open()
         with session.transaction(seconds=10, by_index=True):
             self.outbound.record(results, moves, now)
@@ -136,41 +137,50 @@ class Pump:
         self.judge.budget.settle(reserved - len(outgoing), 0)
         self._start(outgoing)
 
-    def _compose(self, claimed: Rows) -> list[Outgoing]:
+    def _compose(self, rows: list[Claimed]) -> list[Outgoing]:
         """Messages for the rows that are to be sent; the others are counted."""
         outgoing = []
-        for queue, row in claimed:
-            self.judge.tally.add(queue, "queued_selected")
-            if row.refusal is not None:
-                self.judge.tally.refused(queue, self.judge.channel.name, FailureReason(row.refusal))
+        for claimed in rows:
+            self.judge.tally.add(claimed.queue, "queued_selected")
+            if claimed.key is None:
+                reason = FailureReason(claimed.row.refusal or FailureReason.NO_LONGER_WANTED)
+                self.judge.tally.refused(claimed.queue, self.judge.channel.name, reason)
             else:
-                outgoing.append(Outgoing(queue, row, self.contents.message(queue, row)))
+                outgoing.append(Outgoing(claimed, self.contents.message(claimed)))
         return outgoing
 
     def _start(self, outgoing: list[Outgoing]) -> None:
-        for key, rows in itertools.groupby(outgoing, key=lambda item: item.row.send_key):
-            assert key is not None  # noqa: S101 - a row that is claimed for sending has a key
-            batch = Batch(list(rows), key)
-            task = asyncio.create_task(self._request(batch, self.judge.pacer.take(time.monotonic())))
+        """One batch a key, each sent by a lane: as many lanes as there are batches, at most."""
+        for key, rows in itertools.groupby(outgoing, key=lambda item: item.claimed.key):
+            assert key is not None  # noqa: S101 - `_compose` leaves out the others
+            self._ready.append(Batch(list(rows), key, self.judge.pacer.take(time.monotonic())))
             self._outstanding += 1
-            self._in_flight[task] = batch
-            task.add_done_callback(self._answered)
+        for _ in range(min(len(self._ready), self.context.settings.send_concurrency - len(self._lanes))):
+            lane = asyncio.create_task(self._send_ready())
+            self._lanes.add(lane)
+            lane.add_done_callback(self._lane_done)
 
-    async def _request(self, batch: Batch, start: float) -> None:
-        delay = start - time.monotonic()
-        if delay > 0:
-            await asyncio.sleep(delay)
-        batch.outcomes = await self.judge.channel.send([item.message for item in batch.rows], batch.key)
+    async def _send_ready(self) -> None:
+        while self._ready:
+            batch = self._ready.popleft()
+            delay = batch.start - time.monotonic()
+            if delay > 0:
+                await asyncio.sleep(delay)
+            batch.outcomes = await self._send(batch)
+            self._finished.append(batch)
+            self._wake.set()
 
-    def _answered(self, task: asyncio.Task[None]) -> None:
-        batch = self._in_flight.pop(task)
-        if task.cancelled():
-            return
-        if error := task.exception():
-            log.error("%s: %s while sending", self.judge.channel.name, type(error).__name__)
-            refused = Outcome(Verdict.FAILED, FailureReason.CONTENT_REJECTED, detail=f"internal {type(error).__name__}")
-            batch.outcomes = [refused] * len(batch.rows)
-        self._finished.append(batch)
+    async def _send(self, batch: Batch) -> Sequence[Outcome]:
+        channel = self.judge.channel
+        try:
+            return await channel.send([item.message for item in batch.rows], batch.key)
+        except Exception as error:  # a defect must cost one message, not the run
+            log.error("%s: %s while sending", channel.name, type(error).__name__)
+            detail = f"internal {type(error).__name__}"
+            return [Outcome(Verdict.FAILED, FailureReason.CONTENT_REJECTED, detail=detail)] * len(batch.rows)
+
+    def _lane_done(self, lane: asyncio.Task[None]) -> None:
+        self._lanes.discard(lane)
         self._wake.set()
 
     def _take_answers(self) -> None:
@@ -198,8 +208,9 @@ class Pump:
         if self.context.stop.reason is not None:
             self._cut_off = min(self._cut_off, now + GRACE_SECONDS)
         if now > self._cut_off:
-            for task in list(self._in_flight):
-                task.cancel()
+            self._ready.clear()
+            for lane in self._lanes:
+                lane.cancel()
         if now > self._give_up and self._unwritten and self._exchange is None:
             log.error("%s: %d results are left to recovery", self.judge.channel.name, len(self._unwritten))
             self._unwritten.clear()
