@@ -16,7 +16,7 @@ from src.db.connection import Database
 from src.settings import Secret
 from tests.database import Server, start_server
 from tests.factories import World
-from tests.process import Runner
+from tests.process import Runner, kill_leftovers
 from tests.providers.process import Provider, running_provider
 
 TEST_SECONDS = 240  # longest that one test may take, hypothesis' examples together
@@ -82,6 +82,12 @@ def world(database: Database) -> Iterator[World]:
 def runner(database_url: str, tmp_path: Path) -> Runner:
     """The real runner on this test's database; messages go to `outbox/` under `tmp_path` unless told otherwise."""
     return Runner(tmp_path, {"DATABASE_URL": database_url, "ALERTS_TRANSPORT": "outbox"})
+
+
+@pytest.fixture(autouse=True)
+def no_process_outlives_its_test() -> Iterator[None]:
+    yield
+    kill_leftovers()
 
 
 @pytest.fixture(scope="session")

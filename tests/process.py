@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
+_started: list[subprocess.Popen[str]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Runner:
     def start(self, *arguments: str, module: str = "src.alerts.runner", **environ: str) -> subprocess.Popen[str]:
         """Start and return; keywords are further variables, such as `ALERTS_MAX_SEND_PER_RUN="5"`."""
         base = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8", "HOME": str(self.directory)}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             cwd=self.directory,
             env={**base, **self.environ, **environ},
@@ -48,6 +49,8 @@ class Runner:
             stderr=subprocess.PIPE,
             text=True,
         )
+        _started.append(process)
+        return process
 
     def run(self, *arguments: str, timeout: float = 60, module: str = "src.alerts.runner", **environ: str) -> Finished:
         """Start, and wait for the end; a process that outlasts `timeout` seconds is killed and fails the test."""
@@ -63,3 +66,12 @@ def wait_for(process: subprocess.Popen[str], timeout: float = 60) -> Finished:
         stdout, stderr = process.communicate()
         raise AssertionError(f"still running after {timeout} s; stderr:\n{stderr}") from None
     return Finished(process.returncode, stdout, stderr)
+
+
+def kill_leftovers() -> None:
+    """End what was started and not waited for, as after a failed test."""
+    while _started:
+        process = _started.pop()
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
