@@ -107,8 +107,8 @@ def test_a_failing_preflight_turns_the_job_red_before_anything_is_sent(act: Act,
     _assert_red_and_nothing_sent(run, provider)
     assert run.steps["Preflight"] == "failure"
     assert run.steps["Health"] == "success"
-    assert any("BREVO_API_KEY" in note for note in run.annotations if note.startswith("error: "))
-    assert run.document("preflight")["errors"]
+    assert any(note.startswith("error: channel.none_configured: ") for note in run.annotations)
+    assert any("BREVO_API_KEY" in note for note in run.annotations if note.startswith("warning: "))
 
 
 def test_an_unreachable_database_leaves_a_summary_and_reports(act: Act, provider: Provider) -> None:
@@ -142,7 +142,7 @@ def test_a_dry_run_contacts_nobody_and_changes_nothing(act: Act, provider: Provi
     run = act.run(dry_run=True)
     assert run.succeeded
     assert provider.requests == []
-    assert run.headline == "## 🧪 Dry run, nothing was sent: 5 would be"
+    assert run.headline.startswith("## 🧪 Dry run, nothing was sent: 5 would be")
     assert [world.count(table) for table in ("alert_events", "user_alert_deliveries", "alerts_engine_runs")] == [
         0,
         0,
