@@ -84,6 +84,11 @@ def test_idle_time_is_not_saved_up_for_a_burst() -> None:
     assert [pacer.take(1000), pacer.take(1000)] == [1000, pytest.approx(1000.1)]
 
 
+def test_one_destination_is_not_hurried_and_holds_up_no_other() -> None:
+    pacer = Pacer(rate=10, per_destination=1)
+    assert [pacer.take(0, "a"), pacer.take(0, "a"), pacer.take(0, "b")] == [0, 1, pytest.approx(0.2)]
+
+
 def test_without_a_rate_there_is_no_limit_until_a_pause() -> None:
     pacer = Pacer(None)
     assert pacer.permits(5) is None

@@ -66,13 +66,19 @@ HORIZON = 0.25
 """Seconds ahead for which requests are claimed, so that rows never wait in `sending` for their turn."""
 
 
-class Pacer:
-    """Spaces requests evenly. Times are monotonic seconds, `rate` is requests a second (None: no limit)."""
+DESTINATIONS_KEPT = 10_000
 
-    def __init__(self, rate: float | None) -> None:
+
+class Pacer:
+    """Spaces requests evenly. Times are monotonic seconds, `rate` is requests a second (None: no limit),
+    `per_destination` the least number of seconds between two requests to one destination."""
+
+    def __init__(self, rate: float | None, per_destination: float = 0.0) -> None:
         self._gap = 1 / rate if rate else 0.0
         self._next = 0.0
         self._paused_until = 0.0
+        self._per_destination = per_destination
+        self._next_to: dict[str, float] = {}
 
     def permits(self, now: float) -> int | None:
         """How many requests have their turn within the horizon; None: any number."""
@@ -83,10 +89,15 @@ class Pacer:
         ahead = now + HORIZON - max(self._next, now)
         return int(ahead / self._gap) + 1 if ahead >= 0 else 0
 
-    def take(self, now: float) -> float:
+    def take(self, now: float, destination: str = "") -> float:
         """Book the next turn: the moment at which to start."""
         start = max(self._next, now)
         self._next = start + self._gap
+        if self._per_destination:
+            start = max(start, self._next_to.get(destination, 0.0))
+            self._next_to[destination] = start + self._per_destination
+            if len(self._next_to) > DESTINATIONS_KEPT:
+                self._next_to = {to: moment for to, moment in self._next_to.items() if moment > now}
         return start
 
     def wait(self, now: float) -> float:

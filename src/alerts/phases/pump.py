@@ -153,7 +153,9 @@ class Pump:
         """One batch a key, each sent by a lane: as many lanes as there are batches, at most."""
         for key, rows in itertools.groupby(outgoing, key=lambda item: item.claimed.key):
             assert key is not None  # noqa: S101 - `_compose` leaves out the others
-            self._ready.append(Batch(list(rows), key, self.judge.pacer.take(time.monotonic())))
+            members = list(rows)
+            start = self.judge.pacer.take(time.monotonic(), members[0].message.to)
+            self._ready.append(Batch(members, key, start))
             self._outstanding += 1
         for _ in range(min(len(self._ready), self.context.settings.send_concurrency - len(self._lanes))):
             lane = asyncio.create_task(self._send_ready())

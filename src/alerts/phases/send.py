@@ -143,7 +143,7 @@ def _make(channel: Channel, context: PhaseContext, tally: Tally, budget: SendBud
     if wished := settings.rate_limits.get(channel.name):
         per_request = max(min(per_request, wished // 60), 1)  # at most a second's worth at once
         rate = wished / 60 / per_request
-    pacer = Pacer(None if context.database.simulate else rate)
+    pacer = Pacer(None) if context.database.simulate else Pacer(rate, channel.limits.seconds_per_destination)
     judge = Judge(channel, settings, budget, tally, pacer, per_request)
     return Pump(outbound, Contents(renderer, channel.name), context, judge)
 
