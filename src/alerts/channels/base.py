@@ -20,11 +20,13 @@ from src.alerts.models import ChannelName, FailureReason, Message, Outcome, Verd
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a provider documents. `key_window` is how long an idempotency key protects (None: it takes
-    none); `max_batch` messages fit in one request; `requests_per_second` is its documented rate."""
+    none); `max_batch` messages fit in one request; `requests_per_second` is its documented rate;
+    `seconds_per_destination` is the least time between two messages to one destination."""
 
     requests_per_second: float | None
     max_batch: int = 1
     key_window: timedelta | None = None
+    seconds_per_destination: float = 0.0
 
 
 class Channel(Protocol):
@@ -60,7 +62,11 @@ class CheckedChannel(ABC):
     async def send(self, messages: Sequence[Message], key: UUID) -> list[Outcome]:
         """See `Channel.send`."""
         destinations = [DESTINATIONS[self.name](message.to) for message in messages]
-        good = [replace(message, to=to) for message, to in zip(messages, destinations, strict=True) if to]
+        good = [
+            message if message.to == to else replace(message, to=to)
+            for message, to in zip(messages, destinations, strict=True)
+            if to
+        ]
         outcomes = iter(await self.deliver(good, key) if good else [])
         refused = Outcome(Verdict.FAILED, FailureReason.INVALID_DESTINATION, detail=f"{self.provider} not_sent")
         return [next(outcomes) if to else refused for to in destinations]

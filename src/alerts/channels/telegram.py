@@ -17,7 +17,6 @@ from src.alerts.channels.lengths import cut_telegram, telegram_plain
 from src.alerts.models import ChannelName, FailureReason, Message, Outcome, Verdict
 
 SECONDS_PER_CHAT = 1.0
-CHATS_REMEMBERED = 1000
 
 # The beginning of `description` → the word that stands for it in the table and the logs.
 PHRASES = {
@@ -52,12 +51,13 @@ KINDS = {400: "bad_request", 403: "forbidden"}
 class TelegramChannel(SingleChannel):
     name = ChannelName.TELEGRAM
     provider = "telegram"
-    limits = Limits(requests_per_second=30)
+    limits = Limits(requests_per_second=30, seconds_per_destination=1)
 
     def __init__(self, base_url: str, token: str) -> None:
         self._http = Http(base_url, {})
         self._path = f"/bot{quote(token, safe=':')}/sendMessage"
-        self._next_turn: dict[str, float] = {}
+        self._turns: dict[str, float] = {}  # when each chat may be written to again, in the loop's time
+        self._next_cleaning = 0.0
 
     async def close(self) -> None:
         await self._http.close()
@@ -81,10 +81,11 @@ class TelegramChannel(SingleChannel):
     async def _wait_for_turn(self, chat: str) -> None:
         """Space what goes to one chat (Bot FAQ: no more than one message a second)."""
         now = asyncio.get_running_loop().time()
-        if len(self._next_turn) >= CHATS_REMEMBERED:
-            self._next_turn = {chat: turn for chat, turn in self._next_turn.items() if turn > now}
-        turn = max(now, self._next_turn.get(chat, now))
-        self._next_turn[chat] = turn + SECONDS_PER_CHAT
+        if now >= self._next_cleaning:
+            self._turns = {chat: turn for chat, turn in self._turns.items() if turn > now}
+            self._next_cleaning = now + 10 * SECONDS_PER_CHAT
+        turn = max(now, self._turns.get(chat, now))
+        self._turns[chat] = turn + SECONDS_PER_CHAT
         if turn > now:
             await asyncio.sleep(turn - now)
 
