@@ -154,6 +154,7 @@ def _run(
     rollout: Rollout,
     as_json: bool,
 ) -> int:
+    from src.alerts.heartbeat import ping_end, ping_start
     from src.alerts.phases.context import Stop, system_clock
     from src.alerts.pipeline import Run, RunRequest, execute
     from src.db.connection import Database
@@ -167,6 +168,9 @@ def _run(
     since = timedelta(hours=options.since_hours)
     request = RunRequest(options.phase, options.dry_run, since, batch_size, rollout)
     run = Run(request, clock(), warnings=list(warnings))
+    heartbeat = None if options.dry_run else settings.secrets.get("ALERTS_HEARTBEAT_URL")
+    if heartbeat:
+        ping_start(heartbeat, run.run_id)
     try:
         if errors:
             raise ConfigError(*errors)
@@ -182,9 +186,10 @@ def _run(
         run.errors += error.findings
         run.status = RunStatus.FAILED
     _print_run(run.document(), as_json)
-    if stop.signal:
-        return 128 + stop.signal
-    return 1 if run.status is RunStatus.FAILED else 0
+    exit_code = 128 + stop.signal if stop.signal else int(run.status is RunStatus.FAILED)
+    if heartbeat:
+        ping_end(heartbeat, run.run_id, exit_code)
+    return exit_code
 
 
 def _print_json(document: dict[str, Any]) -> None:

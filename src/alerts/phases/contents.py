@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from src.alerts.models import ChannelName, DigestContent, EventContent, Message, Rendered
 from src.alerts.phases.outbound import Claimed, Queue, load_digests, load_events
 from src.alerts.rendering import Renderer
+from src.alerts.unsubscribe import unsubscribe_url
 from src.db.connection import Session
+from src.settings import Settings
 
 KEPT = 500
 """Alerts kept rendered; a run rarely has more, and memory stays flat when it does."""
@@ -16,8 +18,9 @@ KEPT = 500
 class Contents:
     """The texts of one channel. `load` needs the database, `message` does not."""
 
-    def __init__(self, renderer: Renderer, channel: ChannelName) -> None:
+    def __init__(self, renderer: Renderer, channel: ChannelName, settings: Settings) -> None:
         self._renderer = renderer
+        self._settings = settings
         self._channel = channel
         self._events: dict[int, EventContent] = {}
         self._rendered: dict[int, Rendered] = {}
@@ -39,7 +42,10 @@ class Contents:
     def message(self, claimed: Claimed) -> Message:
         """The message for a row that `load` has seen. The same row gives the same message, byte for byte."""
         queue, row = claimed.queue, claimed.row
-        return Message(f"{queue.ref}-{row.id}", row.user_id, row.destination or "", self._text(queue, row.content_id))
+        mail = self._channel is ChannelName.EMAIL
+        link = unsubscribe_url(self._settings, row.user_id, self._channel) if mail else None
+        text = self._text(queue, row.content_id)
+        return Message(f"{queue.ref}-{row.id}", row.user_id, row.destination or "", text, link)
 
     def _text(self, queue: Queue, content_id: int) -> Rendered:
         if queue is Queue.DIGESTS:

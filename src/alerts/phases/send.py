@@ -145,7 +145,7 @@ def _make(channel: Channel, context: PhaseContext, tally: Tally, budget: SendBud
         rate = wished / 60 / per_request
     pacer = Pacer(None) if context.database.simulate else Pacer(rate, channel.limits.seconds_per_destination)
     judge = Judge(channel, settings, budget, tally, pacer, per_request)
-    return Pump(outbound, Contents(renderer, channel.name), context, judge)
+    return Pump(outbound, Contents(renderer, channel.name, settings), context, judge)
 
 
 async def _keep_locks(context: PhaseContext, pumps: Sequence[Pump]) -> None:
