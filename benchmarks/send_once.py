@@ -1,0 +1,74 @@
+"""One measured run of phase C in a process of its own: prints seconds and peak RSS (MB) as JSON.
+
+`noop` replaces the Telegram channel by one that accepts at once; `http` talks to a provider on loopback.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from unittest import mock
+from uuid import UUID
+
+from src.alerts.channels.base import Limits
+from src.alerts.models import ChannelName, Message, Outcome, Verdict
+from src.alerts.phases import send
+from src.alerts.phases.context import PhaseContext, Stop, system_clock
+from src.alerts.rollout import Rollout
+from src.db.connection import Database
+from src.db.locks import RunLocks
+from src.settings import Secret, read_settings
+
+EVERYTHING = 10**9
+
+
+class NoopChannel:
+    """Accepts every message at once."""
+
+    name = ChannelName.TELEGRAM
+    provider = "noop"
+    limits = Limits(requests_per_second=None)
+
+    async def send(self, messages: Sequence[Message], key: UUID) -> list[Outcome]:  # noqa: ARG002 - the protocol's
+        return [Outcome(Verdict.SENT, provider_message_id="1") for _ in messages]
+
+    async def close(self) -> None:
+        return None
+
+
+def measure(mode: str) -> dict[str, float]:
+    """Send all that is queued in DATABASE_URL."""
+    settings, errors, _ = read_settings(os.environ)
+    assert not errors, errors
+    database = Database(Secret(os.environ["DATABASE_URL"]))
+    rollout = Rollout.combine(None, EVERYTHING)
+    with RunLocks(database, "bench") as locks:
+        context = PhaseContext(
+            database,
+            settings,
+            rollout,
+            system_clock,
+            timedelta(hours=24),
+            settings.send_batch_size,
+            "bench",
+            locks,
+            Stop(),
+        )
+        began = time.perf_counter()
+        if mode == "noop":
+            with mock.patch.object(send, "open_channels", return_value={ChannelName.TELEGRAM: NoopChannel()}):
+                report = send.run(context)
+        else:
+            report = send.run(context)
+        seconds = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": seconds, "sent": report.counts["deliveries"]["sent"], "peak_mb": peak}
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(sys.argv[1])))
