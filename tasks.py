@@ -35,7 +35,13 @@ def _flags(**options: object) -> list[str]:
     return flags
 
 
-@task(help={"phase": "the run that is meant to follow: a, b, c, d or all", "json": "the document, also on a terminal"})
+@task(
+    help={
+        "phase": "the run that is meant to follow: a, b, c, d or all",
+        "dry_run": "that run is to be a dry run",
+        "json": "the document, also on a terminal",
+    }
+)
 def preflight(_: Context, phase: str = "all", dry_run: bool = False, json: bool = False) -> None:
     """Check everything that a run needs. Sends nothing, changes nothing."""
     _finish(show.preflight(*_flags(phase=phase, dry_run=dry_run), as_json=json))
@@ -107,11 +113,14 @@ def rollout(
         "as_of": "one day, such as 2022-03-08 (the default)",
         "from_": "replay from this day, one run a day",
         "to": "the last day of the replay",
+        "svg": "also save what is shown as a picture in this file",
     }
 )
-def demo(_: Context, as_of: str | None = None, from_: str | None = None, to: str | None = None) -> None:
+def demo(
+    _: Context, as_of: str | None = None, from_: str | None = None, to: str | None = None, svg: str | None = None
+) -> None:
     """Show the engine on real history: its own PostgreSQL, invented users, messages as files."""
-    _module("src.demo", *_flags(as_of=as_of, **{"from": from_}, to=to))
+    _module("src.demo", *_flags(as_of=as_of, **{"from": from_}, to=to, svg=svg))
 
 
 @task
@@ -143,4 +152,4 @@ def psql(_: Context) -> None:
     _module("src.ops.database", "psql")
 
 
-namespace = Collection(preflight, health, run, rollout, demo, doctor, db=Collection(migrate, status, psql))
+namespace = Collection(preflight, health, run, rollout, demo, doctor, Collection("db", migrate, status, psql))

@@ -21,6 +21,7 @@ from rich.text import Text
 
 from src.alerts.models import Phase, RunStatus
 
+PICTURE_COLUMNS = 130
 Document = Mapping[str, Any]
 T = TypeVar("T")
 
@@ -63,14 +64,21 @@ class Table:
     numbers: Sequence[str] = ()
 
 
-def terminal(*, stderr: bool = False) -> Console:
-    """A console that prints data as it is."""
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+class Screen(Console):
+    """Prints data as it is, never as markup. One that records is as wide as a picture of it may be."""
+
+    def __init__(self, *, stderr: bool = False, record: bool = False) -> None:
+        width = PICTURE_COLUMNS if record else None
+        super().__init__(stderr=stderr, record=record, width=width, markup=False, highlight=False, emoji=False)
+
+    def save_picture(self, path: str, title: str) -> None:
+        """What this screen has shown, as an SVG."""
+        self.save_svg(path, title=title, unique_id="screen")
 
 
-def print_lines(lines: Iterable[Line], console: Console | None = None) -> None:
+def print_lines(lines: Iterable[Line], screen: Console | None = None) -> None:
     """✓ good, ! doubtful, ✗ bad."""
-    out = console or terminal()
+    out = screen or Screen()
     for line in lines:
         out.print(Text.assemble((line.state, _STYLES[line.state]), " ", line.title))
         if line.mend:
@@ -79,10 +87,10 @@ def print_lines(lines: Iterable[Line], console: Console | None = None) -> None:
 
 def progress(steps: Sequence[T], title: str) -> Iterable[T]:
     """The steps, with a bar on stderr if that is a terminal."""
-    return track(steps, title, console=terminal(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    return track(steps, title, console=Screen(stderr=True), transient=True, disable=not sys.stderr.isatty())
 
 
-def print_table(table: Table, console: Console | None = None) -> None:
+def print_table(table: Table, screen: Console | None = None) -> None:
     """A table; without rows nothing."""
     if not table.rows:
         return
@@ -91,17 +99,17 @@ def print_table(table: Table, console: Console | None = None) -> None:
         grid.add_column(column, justify="right" if column in table.numbers else "left", overflow="fold")
     for row in table.rows:
         grid.add_row(*("–" if cell is None else str(cell) for cell in row))
-    (console or terminal()).print(grid)
+    (screen or Screen()).print(grid)
 
 
-def print_preflight(document: Document, console: Console | None = None) -> None:
+def print_preflight(document: Document, screen: Console | None = None) -> None:
     """The preflight document as a doctor's list."""
-    print_lines(_preflight_lines(document), console)
+    print_lines(_preflight_lines(document), screen)
 
 
-def print_health(document: Document, console: Console | None = None) -> None:
+def print_health(document: Document, screen: Console | None = None) -> None:
     """The health document: the verdict, the queue, the day by channel."""
-    out = console or terminal()
+    out = screen or Screen()
     out.print(_headline(_HEALTH_STATES[document["status"]], f"health: {document['status']}", document["generated_at"]))
     statuses = ("queued", "sending", "sent", "failed", "skipped", "batched")
     rows = [(name, *(counts.get(status) for status in statuses)) for name, counts in _health_counts(document) if counts]
@@ -115,9 +123,9 @@ def print_health(document: Document, console: Console | None = None) -> None:
     print_lines(_findings(document), out)
 
 
-def print_run(document: Document, console: Console | None = None) -> None:
+def print_run(document: Document, screen: Console | None = None) -> None:
     """The run document: the outcome, what each phase counted, who got something if an allowlist is active."""
-    out = console or terminal()
+    out = screen or Screen()
     kind = "dry run, nothing was changed or sent" if document["dry_run"] else f"run {document['run_id']}"
     state = _RUN_STATES.get(document["status"], State.DOUBTFUL)
     out.print(_headline(state, f"{document['status']}: phase {document['phase']}", f"{kind}, {_seconds(document)}"))

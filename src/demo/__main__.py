@@ -15,7 +15,7 @@ from datetime import date, timedelta
 from typing import NoReturn
 
 from src import console
-from src.console import Line, State
+from src.console import Line, Screen, State
 from src.demo import story
 from src.demo.history import History
 from src.demo.replay import EVENING, MORNING, DaySummary, Engine, StepError
@@ -31,15 +31,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _end)  # the embedded server is stopped on the way out
     try:
         history = History()
-        first, last = _days(_parser().parse_args(argv), history)
-        _show(history, first, last)
+        options = _parser().parse_args(argv)
+        first, last = _days(options, history)
+        screen = Screen(record=options.svg is not None)
+        _show(screen, history, first, last)
+        if options.svg:
+            screen.save_picture(options.svg, "invoke demo")
     except StepError as error:
         sys.stderr.write(error.log)
         lines = [Line(State.BAD, text) for text in error.errors]
-        console.print_lines([*lines, Line(State.BAD, str(error))], console.terminal(stderr=True))
+        console.print_lines([*lines, Line(State.BAD, str(error))], Screen(stderr=True))
         return error.exit_code
     except AlertsError as error:
-        console.print_lines([Line(State.BAD, str(error))], console.terminal(stderr=True))
+        console.print_lines([Line(State.BAD, str(error))], Screen(stderr=True))
         return error.exit_code
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -55,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--as-of", metavar="DAY", help=f"one day (default {DEFAULT_DAY})")
     parser.add_argument("--from", dest="first", metavar="DAY", help="replay from this day, a run a day …")
     parser.add_argument("--to", dest="last", metavar="DAY", help="… to this one")
+    parser.add_argument("--svg", metavar="FILE", help="also save the screen as a picture")
     return parser
 
 
@@ -75,32 +80,35 @@ def _days(options: argparse.Namespace, history: History) -> tuple[date, date]:
     return first, last
 
 
-def _show(history: History, first: date, last: date) -> None:
-    out = console.terminal()
+def _show(screen: Screen, history: History, first: date, last: date) -> None:
     began = time.monotonic()
     world = World.create(history, at(first, EVENING))
     engine = Engine(world.url)
     engine.empty_outbox()
     if first > history.first_day:
         world.live_through(first - timedelta(days=1))  # indices compare with the day before
-    _done("embedded PostgreSQL in .postgres/: a new database, migrated, with invented users of every plan", began)
+    _done(
+        screen, "embedded PostgreSQL in .postgres/: a new database, migrated, with invented users of every plan", began
+    )
     began = time.monotonic()
     checked = engine.preflight(at(first, EVENING))
-    _done(f"preflight: {len(checked['errors'])} errors, {len(checked['warnings'])} warnings", began)
+    _done(screen, f"preflight: {len(checked['errors'])} errors, {len(checked['warnings'])} warnings", began)
     began = time.monotonic()
     if first == last:
         _one_day(world, engine, first)
-        _done(f"runs of {first} at {EVENING:%H:%M} and of the next morning at {MORNING:%H:%M} UTC", began)
+        _done(screen, f"runs of {first} at {EVENING:%H:%M} and of the next morning at {MORNING:%H:%M} UTC", began)
     else:
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
         summaries = [_day(world, engine, day) for day in console.progress(days, "Replaying")]
-        _done(f"{len(days)} runs, one each day at {EVENING:%H:%M} UTC", began)
-        console.print_table(story.days_table(summaries), out)
+        _done(screen, f"{len(days)} runs, one each day at {EVENING:%H:%M} UTC", began)
+        console.print_table(story.days_table(summaries), screen)
     health = engine.health(at(last + timedelta(days=1), MORNING) if first == last else at(last, EVENING))
     alerts = world.alerts(last)
-    console.print_table(story.alerts_table(world, alerts), out)
-    console.print_table(story.people_table(world.deliveries(last), engine.outbox), out)
-    out.print(f"Health: {health['status']}. Every message is a file in {engine.outbox}/: nothing was sent to anybody.")
+    console.print_table(story.alerts_table(world, alerts), screen)
+    console.print_table(story.people_table(world.deliveries(last), engine.outbox), screen)
+    screen.print(
+        f"Health: {health['status']}. Every message is a file in {engine.outbox}/: nothing was sent to anybody."
+    )
 
 
 def _one_day(world: World, engine: Engine, day: date) -> None:
@@ -114,8 +122,8 @@ def _day(world: World, engine: Engine, day: date) -> DaySummary:
     return DaySummary.of(day, engine.run(at(day, EVENING)))
 
 
-def _done(title: str, began: float) -> None:
-    console.print_lines([Line(State.GOOD, f"{title} ({time.monotonic() - began:.1f} s)")])
+def _done(screen: Screen, title: str, began: float) -> None:
+    console.print_lines([Line(State.GOOD, f"{title} ({time.monotonic() - began:.1f} s)")], screen)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 
 from src import console
-from src.console import Line, State
+from src.console import Line, Screen, State
 from src.db.embedded import resolve
 from src.errors import AlertsError, ConfigError, Finding
 from src.settings import Secret, Settings, process_environment, read_settings
@@ -18,7 +18,7 @@ def concluded(action: Callable[[], int]) -> int:
         return action()
     except AlertsError as error:
         lines = [Line(State.BAD, finding.code, finding.text) for finding in error.findings]
-        console.print_lines(lines, console.terminal(stderr=True))
+        console.print_lines(lines, Screen(stderr=True))
         return error.exit_code
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from src import console
-from src.console import Line, State
+from src.console import Line, Screen, State
 from src.db import migrate
 from src.db.adoption import include_old
 from src.db.connection import Database
@@ -57,7 +57,7 @@ def _plan(database: Database) -> int:
     """SQL on stdout, everything else on stderr."""
     plan = _look(database)
     print(plan.sql, end="")
-    console.print_lines(_findings(plan), console.terminal(stderr=True))
+    console.print_lines(_findings(plan), Screen(stderr=True))
     return 0
 
 

@@ -49,9 +49,7 @@ def _packages() -> Iterator[Line]:
     wrong = [name for name, pin in pins if _installed(name) != pin]
     if wrong:
         shown = ", ".join(wrong[:5]) + (" …" if len(wrong) > 5 else "")
-        yield Line(
-            State.BAD, f"not as pinned: {shown}", "pip install -r requirements-dev.txt"
-        )
+        yield Line(State.BAD, f"not as pinned: {shown}", "pip install -r requirements-dev.txt")
     else:
         yield Line(State.GOOD, f"{len(pins)} packages as pinned")
 

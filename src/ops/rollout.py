@@ -21,7 +21,7 @@ from typing import Any
 
 from src import console
 from src.alerts.models import RunStatus
-from src.console import Line, State, Table
+from src.console import Line, Screen, State, Table
 from src.db.connection import Database, load_queries
 from src.errors import AlertsError, Finding
 from src.ops import child, command
@@ -113,7 +113,7 @@ def _runner(step: str, *arguments: str) -> dict[str, Any]:
     document = finished.document
     if finished.exit_code or document is None:
         for entry in (document or {}).get("errors", []):
-            console.print_lines([Line(State.BAD, entry)], console.terminal(stderr=True))
+            console.print_lines([Line(State.BAD, entry)], Screen(stderr=True))
         raise StepError(step, finished.exit_code or 1)
     return document
 
