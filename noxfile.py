@@ -78,6 +78,7 @@ def requirements(session: nox.Session) -> None:
     session.run(*COMPILE, "pyproject.toml", "--output-file=requirements.txt", *session.posargs)
     dev = ("--extra=dev", "--constraint=requirements.txt", "--output-file=requirements-dev.txt")
     session.run(*COMPILE, "pyproject.toml", *dev, *session.posargs)
-    session.run(*COMPILE, "requirements-workflow.in", "--output-file=requirements-workflow.txt", *session.posargs)
+    workflow = ("--constraint=requirements-dev.txt", "--output-file=requirements-workflow.txt")
+    session.run(*COMPILE, "requirements-workflow.in", *workflow, *session.posargs)
     contracts = ("--constraint=requirements-dev.txt", "--output-file=requirements-contracts.txt")
     session.run(*COMPILE, "requirements-contracts.in", *contracts, *session.posargs)

@@ -9,6 +9,7 @@ import pytest
 
 from src.alerts.codes import CODES
 from src.alerts.models import ChannelName
+from tasks import namespace
 from tests.process import ROOT
 from tests.unit.test_summary import CASES, headline, made
 
@@ -78,6 +79,11 @@ def test_secrets_and_variables_are_those_of_the_workflow() -> None:
     either = set(re.findall(r"vars\.(\w+) \|\| secrets\.\1\b", WORKFLOW))
     assert secrets == set(re.findall(r"secrets\.(\w+)", WORKFLOW)) - either
     assert variables == set(re.findall(r"vars\.(\w+)", WORKFLOW))
+
+
+def test_each_task_that_the_guide_tells_to_run_is_there() -> None:
+    told = "".join(part for part in GUIDE.split("\n## ") if not part.startswith(("Preflight codes", "Health codes")))
+    assert set(re.findall(r"invoke ([a-z.]+)", told)) <= set(namespace.task_names)
 
 
 def test_links_within_the_guide_lead_somewhere() -> None:
