@@ -17,10 +17,11 @@ from src.alerts.checks import Check, Severity, run_checks
 from src.alerts.models import ChannelName
 from src.alerts.rollout import Rollout
 from src.db import migrate
-from src.db.adoption import OldMessages, old_messages
+from src.db.adoption import OldMessages, duplicates, old_messages
 from src.db.catalogue import Found, catalogue, differences
-from src.db.connection import MISMATCH, Database, Session, load_queries
+from src.db.connection import Database, Session, load_queries
 from src.db.embedded import resolve
+from src.db.failures import MISMATCH
 from src.db.locks import RunLocks, lock_key
 from src.errors import AlertsError, ConfigError, Finding
 from src.settings import Settings
@@ -63,6 +64,7 @@ class Facts:
     audience: Audience | None = None
     reached: int | None = None
     old: OldMessages | None = None
+    duplicates: list[Finding] | None = None
     locks_hold: bool | None = None
     trouble: list[Finding] = field(default_factory=list)
 
@@ -132,6 +134,8 @@ def _look(facts: Facts, session: Session, database: Database) -> None:
     facts.audience = attempt(lambda: session.one(Audience, _SQL["audience"], allowed))
     facts.reached = attempt(lambda: int(session.value(_SQL["reached"])))
     facts.old = attempt(lambda: old_messages(session, found)) if found else None
+    if found and facts.schema and facts.schema.pending:
+        facts.duplicates = attempt(lambda: duplicates(session, found))
     facts.locks_hold = attempt(lambda: _locks_hold(session, database))
 
 
@@ -153,7 +157,8 @@ def _database(facts: Facts) -> Iterable[Finding]:
 
 
 def _schema(facts: Facts) -> Iterable[Finding]:
-    return facts.schema_findings()
+    yield from facts.schema_findings()
+    yield from facts.duplicates or []
 
 
 def _locks(facts: Facts) -> Iterable[Finding]:

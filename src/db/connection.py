@@ -13,23 +13,20 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg2
 import psycopg2.extensions
 from psycopg2 import sql
-from psycopg2.extras import Json, register_uuid
 
-from src.errors import DatabaseError, Finding
+import src.db.types  # noqa: F401 - registers them
+from src.db.failures import translated
 from src.settings import Secret
 
 CONNECT_SECONDS = 8.0
 STATEMENT_SECONDS = 20.0
 LOCK_SECONDS = 10.0
-LOCKED = "database.locked"
-MISMATCH = "schema.mismatch"
 
 R = TypeVar("R")
 Params = Mapping[str, Any]
@@ -53,46 +50,6 @@ def _wait(connection: Any) -> None:
 
 
 psycopg2.extensions.set_wait_callback(_wait)
-register_uuid()
-psycopg2.extensions.register_adapter(dict, Json)
-
-
-class _Array:
-    """A list as one array literal, several times faster than psycopg2's element by element adaption.
-
-    The statement casts it (`%(ids)s::bigint[]`). Elements are None, numbers, UUIDs, datetimes or texts.
-    """
-
-    def __init__(self, values: list[Any]) -> None:
-        self._values = values
-
-    def getquoted(self) -> bytes:
-        items = ("NULL" if value is None else _quoted(value) for value in self._values)
-        literal = psycopg2.extensions.adapt("{" + ",".join(items) + "}")
-        literal.prepare(self._connection)
-        return bytes(literal.getquoted())
-
-    def prepare(self, connection: Any) -> None:
-        """psycopg2 calls this first; texts are encoded as the connection says."""
-        self._connection = connection
-
-
-def _quoted(value: Any) -> str:
-    if isinstance(value, int | float):
-        return str(value)
-    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-psycopg2.extensions.register_adapter(list, _Array)
-
-
-def _utc(value: str | None, cursor: Any) -> datetime | None:
-    """Columns without a time zone hold UTC (existing databases have them)."""
-    moment = psycopg2.extensions.PYDATETIME(value, cursor)
-    return moment.replace(tzinfo=UTC) if moment is not None else None
-
-
-psycopg2.extensions.register_type(psycopg2.extensions.new_type((1114,), "UTC_TIMESTAMP", _utc))
 
 
 def load_queries(directory: Path, name: str) -> dict[str, str]:
@@ -101,71 +58,6 @@ def load_queries(directory: Path, name: str) -> dict[str, str]:
         r"^-- name: *(\w+).*$", (directory / f"{name}.sql").read_text(encoding="utf-8"), flags=re.MULTILINE
     )
     return dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
-
-
-_REFUSALS = (
-    ("password authentication failed", "the password or user name was refused: check DATABASE_URL"),
-    ("no password supplied", "the server asks for a password: add it to DATABASE_URL"),
-    ("could not translate host name", "the host name is not known: check DATABASE_URL"),
-    ("connection refused", "nothing listens at that host and port: start the database or check DATABASE_URL"),
-    ("does not exist", "the database or role does not exist: check DATABASE_URL"),
-    ("no answer in time", "no answer in time: check the host, the network and the firewall"),
-    ("timeout expired", "no answer in time: check the host, the network and the firewall"),
-    ("remaining connection slots", "the server has no connection left: close some or raise max_connections"),
-    ("too many clients", "the server has no connection left: close some or raise max_connections"),
-    ("starting up", "the server is starting up: try again in a moment"),
-    ("shutting down", "the server is shutting down: try again when it is back"),
-    ("ssl connection", "the server and DATABASE_URL do not agree on SSL: check sslmode"),
-)
-
-
-_BY_STATE = {
-    "55P03": Finding(LOCKED, "somebody else holds a lock for too long: look for long transactions, and run again"),
-    "25006": Finding("database.read_only", "the database is read-only: use the primary, or allow writing again"),
-    "42501": Finding("database.no_access", "the role lacks a privilege: the preflight says which to grant"),
-    **dict.fromkeys(
-        ("42P01", "42703", "42883"),
-        Finding(MISMATCH, "the schema is not as this code needs it: the preflight says what is missing"),
-    ),
-    "53100": Finding("database.disk_full", "the server's disk is full: free some space and run again"),
-    "57014": Finding("database.canceled", "a statement was cancelled or took too long: run again, or look for locks"),
-}
-
-
-def explain(error: psycopg2.Error) -> Finding:
-    """What a driver error means, without its text, which can hold values and connection strings."""
-    sqlstate = error.pgcode
-    if sqlstate in _BY_STATE:
-        return _BY_STATE[sqlstate]
-    text = str(error).lower()
-    if "statement pooling" in text:
-        mend = "connect DATABASE_URL directly, or through a pooler in session or transaction mode"
-        return Finding("locks.do_not_hold", f"a pooler in statement mode allows no transactions: {mend}")
-    if sqlstate and not sqlstate.startswith(("08", "28", "3D", "53", "57")):
-        named = [
-            f"{what} {name}"
-            for what in ("constraint", "table", "column")
-            if (name := getattr(error.diag, f"{what}_name", None))
-        ]
-        return Finding("database.error", " ".join([f"PostgreSQL refused a statement (SQLSTATE {sqlstate})", *named]))
-    if isinstance(error, psycopg2.ProgrammingError) or "invalid dsn" in text or "invalid connection option" in text:
-        return Finding(
-            "database.url_invalid", "DATABASE_URL is no connection string: use postgresql://user@host:5432/name"
-        )
-    for sign, mend in _REFUSALS:
-        if sign in text:
-            return Finding("database.unreachable", mend)
-    suffix = f" (SQLSTATE {sqlstate})" if sqlstate else ""
-    return Finding("database.unreachable", f"the connection failed or was lost{suffix}: check the server and run again")
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Driver errors become `DatabaseError`; their text goes no further."""
-    try:
-        yield
-    except psycopg2.Error as error:
-        raise DatabaseError(explain(error)) from None
 
 
 class Session:

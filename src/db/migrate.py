@@ -13,7 +13,8 @@ from pathlib import Path
 
 from src.db.adoption import OldMessages, duplicates, old_messages
 from src.db.catalogue import catalogue, differences
-from src.db.connection import LOCKED, Database, Session
+from src.db.connection import Database, Session
+from src.db.failures import LOCKED
 from src.db.locks import lock_key
 from src.errors import DatabaseError, Finding
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg2.extensions
 
-from src.db.connection import translated
+from src.db.failures import translated
 from src.errors import ConfigError, Finding
 from src.settings import Secret
 
