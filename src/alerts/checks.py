@@ -39,5 +39,7 @@ def run_checks(checks: Sequence[Check[Facts]], facts: Facts) -> Report:
     report = Report()
     for check in checks:
         findings = report.errors if check.severity is Severity.ERROR else report.warnings
-        findings += [finding for finding in check.find(facts) if finding not in findings]
+        for finding in check.find(facts):
+            if finding not in findings:
+                findings.append(finding)
     return report

@@ -18,6 +18,9 @@ class Code:
 _MIGRATE = "run `invoke db.migrate`; if the ledger is current, restore what the message names"
 
 CODES = {
+    "adoption.duplicates": Code(
+        "rows stand in the way of a unique index that a migration makes", "mend them with the SQL in the message"
+    ),
     "adoption.held_back": Code(
         "messages left queued or sending from before the engine took over are not sent",
         "leave them, or send them with `invoke db.migrate --include-old`",
