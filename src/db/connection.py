@@ -69,9 +69,14 @@ class Session:
         self._lock = threading.RLock()
 
     def begin(self) -> None:
-        """Open a transaction that lasts until `close`, which rolls it back; any thread may use it."""
+        """Open a transaction that lasts until `abandon`; meanwhile any thread may use it."""
         self._begin(None, STATEMENT_SECONDS, by_index=False)
         self._depth += 1
+
+    def abandon(self) -> None:
+        """Roll back what `begin` opened and close; its locks are free when this returns."""
+        self._abandon(None)
+        self.close()
 
     @contextmanager
     def transaction(self, *, seconds: float = STATEMENT_SECONDS, by_index: bool = False) -> Iterator[Session]:
@@ -164,16 +169,18 @@ class Database:
 
     With `simulate=True` every session is one and the same, inside one transaction that is never
     committed: what the code writes is seen by the code after it and by nobody else (invariant I3).
+    `connect_seconds` bounds the making of a connection.
     """
 
-    def __init__(self, url: Secret, *, simulate: bool = False) -> None:
+    def __init__(self, url: Secret, *, simulate: bool = False, connect_seconds: float = CONNECT_SECONDS) -> None:
         self._url = url
         self.simulate = simulate
+        self._connect_seconds = connect_seconds
         self._shared: Session | None = None
 
     def connect(self) -> Session:
-        """A new connection, at most `CONNECT_SECONDS` in the making. Raises DatabaseError."""
-        _limits.seconds = CONNECT_SECONDS
+        """A new connection. Raises DatabaseError."""
+        _limits.seconds = self._connect_seconds
         try:
             with translated():
                 connection = psycopg2.connect(
@@ -217,5 +224,5 @@ class Database:
             self._shared.begin()
             yield
         finally:
-            self._shared.close()
+            self._shared.abandon()
             self._shared = None

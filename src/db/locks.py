@@ -58,7 +58,7 @@ class RunLocks:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._session is not None:
-            self._session.close()  # ends the transaction, and the locks with it
+            self._session.abandon()
             self._session = None
 
     def try_phase(self, phase: str) -> bool:
