@@ -37,3 +37,12 @@ def hourly_window(now: datetime) -> Window:
     end = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     start = end - timedelta(hours=1)
     return Window(start, end, f"{start:%Y-%m-%dT%H}")
+
+
+def digest_due(moment: datetime, now: datetime, zone: ZoneInfo, hour: int | None) -> datetime:
+    """When the digest that holds something of `moment` can be built, `now` at the earliest: from the local
+    hour on of a day after its own, or (`hour` None) once its full hour is over."""
+    if hour is None:
+        return max(now, moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1))
+    day = max(moment.astimezone(zone).date() + timedelta(days=1), now.astimezone(zone).date())
+    return max(now, datetime.combine(day, time(hour), zone))

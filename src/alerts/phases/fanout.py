@@ -27,6 +27,7 @@ from src.settings import Settings
 PAIRS_PER_CHUNK = 30_000  # events × users: about a second's work, so that a signal is heard soon
 
 _SQL = load_queries(Path(__file__).parents[1] / "sql", "fanout")
+DECISIONS = _SQL["decisions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ class _Wave:
     ) -> None:
         self._completes = not context.rollout.narrowed
         self._params = {
-            "limit": max(PAIRS_PER_CHUNK // len(events), 10),
+            "limit": max(PAIRS_PER_CHUNK // len(events), 1),
             "scope": "all" if context.rollout.allowed is None else "allowlist",
             **rule_params(context.settings, context.rollout, events, now, stale_before),
         }
@@ -140,7 +141,7 @@ class _Wave:
         params = {**self._params, "after": chunk.after, "last": chunk.last}
         with session.transaction():
             session.execute(TUNE)
-            tally = session.one(Tally, _SQL["decisions"] + _SQL["fan_out"], params)
+            tally = session.one(Tally, DECISIONS + _SQL["fan_out"], params)
             if chunk.final and self._completes:
                 session.execute(_SQL["complete"], params)
         return tally

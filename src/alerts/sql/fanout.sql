@@ -19,6 +19,9 @@ WITH wave AS MATERIALIZED (
         id AS event_id, alert_type, scope_assets, severity, score,
         COALESCE(NULLIF(lower(scope_region), ''), 'global') AS region,
         row_number() OVER (ORDER BY severity DESC, created_at, id) AS turn,
+        ARRAY(
+            SELECT plan_code FROM plan_settings AS p WHERE p.allowed_alert_types && ARRAY[alert_events.alert_type, 'ALL']
+        ) AS plans,
         COALESCE(created_at < %(stale_before)s, false) AS stale
     FROM alert_events
     WHERE id = ANY(%(events)s::bigint[])
@@ -42,11 +45,13 @@ people AS MATERIALIZED (
 wishes AS (
     SELECT user_id, alert_type, lower(region) AS region, asset, threshold
     FROM user_alert_prefs
-    WHERE user_id > %(after)s AND user_id <= %(last)s AND enabled IS NOT FALSE
+    WHERE
+        user_id > %(after)s AND user_id <= %(last)s AND enabled IS NOT FALSE
+        AND (%(allowed)s::bigint[] IS NULL OR user_id = ANY(%(allowed)s::bigint[]))
     UNION ALL
     SELECT user_id, 'HIGH_IMPACT_EVENT', 'europe', NULL, NULL
     FROM people
-    WHERE NOT EXISTS (
+    WHERE allowed AND NOT EXISTS (
         SELECT FROM user_alert_prefs AS p
         WHERE p.user_id = people.user_id AND p.user_id > %(after)s AND p.user_id <= %(last)s
     )
@@ -71,10 +76,10 @@ interest AS (
     GROUP BY user_id, event_id
 ),
 
--- The channels of the user's plan.
+-- The channels that the user's plan offers.
 reach AS MATERIALIZED (
     SELECT
-        people.user_id, plan.channel, plan.has_digest, plan.allowed_alert_types,
+        people.user_id, people.plan_code, plan.channel, plan.has_digest, plan.hourly,
         COALESCE(plan.instants_per_day, 0) AS instants_per_day,
         setting.enabled IS NOT FALSE AS switched_on,
         setting.delivery_mode IS NOT DISTINCT FROM 'digest' AS digest_wished,
@@ -112,7 +117,7 @@ judged AS MATERIALIZED (
     LEFT JOIN existing
         ON existing.user_id = reach.user_id AND existing.event_id = wave.event_id AND existing.channel = reach.channel
     WHERE
-        interest.high AND (wave.alert_type = ANY(reach.allowed_alert_types) OR 'ALL' = ANY(reach.allowed_alert_types))
+        interest.high AND reach.plan_code = ANY(wave.plans)
         AND reach.switched_on AND (reach.has_digest OR NOT reach.digest_wished)
 ),
 
@@ -183,5 +188,13 @@ FROM decisions;
 -- name: complete
 -- The fan-out of these events is done; committed together with the last chunk.
 UPDATE alert_events
-SET fanout_completed_at = %(now)s, fanout_scope = %(scope)s
+SET fanout_completed_at = COALESCE(fanout_completed_at, %(now)s), fanout_scope = %(scope)s
 WHERE id = ANY(%(events)s::bigint[]);
+
+-- name: restricted_events
+-- Events of the look-back whose fan-out left out those whom the environment's allowlist did not name.
+SELECT id
+FROM alert_events
+WHERE
+    fanout_scope = 'allowlist' AND fanout_completed_at IS NOT NULL AND NOT fanout_waived
+    AND created_at > %(since)s AND created_at <= %(now)s;
