@@ -16,6 +16,7 @@ from src.alerts.checks import Check, Severity, run_checks
 from src.alerts.health_facts import LATELY, Count, Facts, LastRun, Waiting, gather
 from src.alerts.models import ChannelName, Kind, MessageStatus, RunStatus, StopReason
 from src.alerts.rollout import Rollout
+from src.db.connection import Database
 from src.errors import AlertsError, Finding
 from src.settings import Settings
 
@@ -26,13 +27,18 @@ TOTALS = ("sent", "failed", "retried", "skipped")
 
 
 def health(
-    settings: Settings, errors: list[Finding], warnings: list[Finding], rollout: Rollout, now: datetime
+    settings: Settings,
+    errors: list[Finding],
+    warnings: list[Finding],
+    rollout: Rollout,
+    now: datetime,
+    database: Database | None = None,
 ) -> dict[str, Any]:
-    """The document as of `now`. `errors`, `warnings`: what reading the settings found. Never raises for
-    trouble with the database."""
+    """The document as of `now`. `errors`, `warnings`: what reading the settings found; `database`: the one to
+    ask if not that of the settings. Never raises for trouble with the database."""
     channels = [name for name, channel in configuration(settings).items() if channel.complete]
     try:
-        facts = gather(settings, rollout, channels, now)
+        facts = gather(settings, rollout, channels, now, database)
     except AlertsError as error:
         return _document(now, "fail", None, channels, errors=[*errors, *error.findings], warnings=warnings)
     report = run_checks(CHECKS, facts)

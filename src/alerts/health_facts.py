@@ -79,10 +79,16 @@ class Facts:
         return self.schedule.sent_lately or any(self.now - moment < LATELY for moment in moments)
 
 
-def gather(settings: Settings, rollout: Rollout, channels: list[ChannelName], now: datetime) -> Facts:
-    """Look at the database as of `now`. `channels`: those that are configured. Raises DatabaseError."""
+def gather(
+    settings: Settings, rollout: Rollout, channels: list[ChannelName], now: datetime, database: Database | None = None
+) -> Facts:
+    """Look at the database, or else at that of the settings, as of `now`. `channels`: those that are configured.
+
+    Raises DatabaseError.
+    """
     if settings.database_url is None:
         raise DatabaseError(Finding("database.url_missing", "set DATABASE_URL to a PostgreSQL server"))
+    database = database or Database(resolve(settings.database_url))
     params = {
         "now": now,
         "day_ago": now - timedelta(hours=24),
@@ -92,7 +98,7 @@ def gather(settings: Settings, rollout: Rollout, channels: list[ChannelName], no
         "channels": channels,
         "allowed": rollout.allowed_ids,
     }
-    with Database(resolve(settings.database_url)).session() as session, session.transaction():
+    with database.session() as session, session.transaction():
         runs = session.all(LastRun, _SQL["last_run"])
         return Facts(
             now=now,
