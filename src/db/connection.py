@@ -27,6 +27,7 @@ from src.settings import Secret
 CONNECT_SECONDS = 8.0
 STATEMENT_SECONDS = 20.0
 LOCK_SECONDS = 10.0
+ROLLBACK_SECONDS = 5.0
 
 R = TypeVar("R")
 Params = Mapping[str, Any]
@@ -157,7 +158,8 @@ class Session:
                 )
 
     def _abandon(self, savepoint: str | None) -> None:
-        """Roll back; a connection that is gone has rolled back already."""
+        """Roll back; a connection that is gone, or does not answer soon, is closed."""
+        _limits.seconds = min(_limits.seconds, ROLLBACK_SECONDS)
         try:
             self._run(f"ROLLBACK TO SAVEPOINT {savepoint}" if savepoint else "ROLLBACK", None)
         except psycopg2.Error:
