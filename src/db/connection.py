@@ -159,11 +159,13 @@ class Session:
 
     def _abandon(self, savepoint: str | None) -> None:
         """Roll back; a connection that is gone, or does not answer soon, is closed."""
-        _limits.seconds = min(_limits.seconds, ROLLBACK_SECONDS)
+        before, _limits.seconds = getattr(_limits, "seconds", ROLLBACK_SECONDS), ROLLBACK_SECONDS
         try:
             self._run(f"ROLLBACK TO SAVEPOINT {savepoint}" if savepoint else "ROLLBACK", None)
         except psycopg2.Error:
             self._connection.close()
+        finally:
+            _limits.seconds = before
 
 
 class Database:
