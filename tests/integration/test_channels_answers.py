@@ -98,6 +98,8 @@ def test_answer_becomes_the_outcome_of_the_table(provider: Provider, name: str, 
     assert outcome.wait_seconds == WAITS.get((name, answer), WAITS.get(answer))
     assert outcome.verdict is Verdict.SENT or outcome.detail.startswith(f"{name} ")
     assert not [request for request in provider.requests if request["provider"] == "trap"]
+    if answer == "huge":
+        assert outcome.provider_message_id is None, "read no further than the bound"
 
 
 @pytest.mark.parametrize(("name", "answer"), [case for case in CASES if case[0] in ("brevo", "resend")])

@@ -87,7 +87,7 @@ class FaultServer:
         answer = self.scripts[provider].answer(request)
         await asyncio.sleep(answer.seconds_before)
         known = self._keys.get((provider, request.key or ""))
-        if known:
+        if known and answer.accepts:  # who refuses for another reason does so before looking at keys
             return await _reply(http_request, answer, *repeated(request, known.raw, known.reply))
         reply, accepted = self._take(request, answer)
         if accepted and request.key:

@@ -146,23 +146,35 @@ def test_markup_in_a_headline_is_read_as_it_was_written() -> None:
     assert headline in telegram_plain(RENDERER.instant(event, TELEGRAM).text)
 
 
-def test_only_web_links_become_links() -> None:
-    urls = [
-        "ftp://a.example",
-        "//a.example",
-        "data:text/html,x",
-        "https://",
-        "https://a b",
-        'https://a"onclick=1',
-        "http://[x",
-    ]
-    for url in urls:
-        page = Tags(RENDERER.instant(replace(EVENT, drivers=(Driver("t", "s", url),)), EMAIL).html)
-        assert not page.handlers
-        assert {link for link in page.links if "app.example.com" not in link} <= {url}
-    page = Tags(RENDERER.instant(EVENT, EMAIL).html)
-    assert "https://news.example.com/a?b=1&c=2" in page.links
-    assert "javascript:alert(1)" not in page.links
+NO_LINKS = [
+    "ftp://a.example",
+    "//a.example",
+    "data:text/html,x",
+    "https://",
+    "https://a b",
+    'http://a"\nb',
+    "http://[x",
+    "",
+]
+
+
+@pytest.mark.parametrize("url", [*NO_LINKS, "javascript:alert(1)", "https://a.example/" + "x" * 500])
+def test_only_usable_web_links_become_links(url: str) -> None:
+    event = replace(EVENT, drivers=(Driver("title", "source", url),))
+    for shown in (RENDERER.instant(event, EMAIL).html, RENDERER.instant(event, TELEGRAM).text):
+        assert [link for link in Tags(shown).links if not link.startswith("https://app.example.com")] == []
+
+
+def test_web_links_become_links() -> None:
+    for shown in (RENDERER.instant(EVENT, EMAIL).html, RENDERER.instant(EVENT, TELEGRAM).text):
+        assert "https://news.example.com/a?b=1&c=2" in Tags(shown).links
+
+
+def test_quotes_in_a_link_stay_inside_it() -> None:
+    url = "https://a.example/\"onclick='x'"
+    page = Tags(RENDERER.instant(replace(EVENT, drivers=(Driver("title", "source", url),)), EMAIL).html)
+    assert url in page.links
+    assert page.handlers == []
 
 
 @pytest.mark.parametrize(("kind", "channel"), ALL)
@@ -194,6 +206,15 @@ def test_digest_too_long_for_a_channel_shows_fewer_events_and_counts_the_rest() 
     assert 5 < shown < 20
     assert f"and {33 - shown} more" in text
     assert "…</b>\nCritical" in text
+
+
+def test_digest_mail_is_never_clipped() -> None:
+    drivers = tuple(Driver("&" * 300, "&" * 100, "https://a.example/?" + "&" * 480) for _ in range(3))
+    event = replace(EVENT, headline="&" * 400, body="&" * 3000, drivers=drivers)
+    html = RENDERER.digest(replace(DIGEST, events=(event,) * 20, total=20), EMAIL).html
+    shown = html.count("<h2")
+    assert 80_000 < len(html.encode()) <= 100_000
+    assert f"and {20 - shown} more" in html
 
 
 def test_digest_of_one_says_so() -> None:

@@ -68,7 +68,8 @@ class CheckedChannel(ABC):
             if to
         ]
         outcomes = iter(await self.deliver(good, key) if good else [])
-        refused = Outcome(Verdict.FAILED, FailureReason.INVALID_DESTINATION, detail=f"{self.provider} not_sent")
+        detail = f"{self.provider} not_sent"
+        refused = Outcome(Verdict.FAILED, FailureReason.INVALID_DESTINATION, detail=detail, asked=False)
         return [next(outcomes) if to else refused for to in destinations]
 
     @abstractmethod

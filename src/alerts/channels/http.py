@@ -109,8 +109,8 @@ async def _read_json(response: aiohttp.ClientResponse) -> Any:
     """The body as JSON if it is all there within the bound; the status alone counts otherwise."""
     chunks = bytearray()
     try:
-        while len(chunks) <= MAX_REPLY_BYTES and (chunk := await response.content.read(MAX_REPLY_BYTES)):
-            chunks += chunk
+        while len(chunks) <= MAX_REPLY_BYTES and not response.content.at_eof():
+            chunks += await response.content.read(MAX_REPLY_BYTES)
         return json.loads(chunks) if len(chunks) <= MAX_REPLY_BYTES else None
     except Exception:  # cut off, slow, no JSON, nested too deeply: the status was read and stands
         return None

@@ -12,7 +12,8 @@ import re
 TELEGRAM_LIMIT = 4096
 ELLIPSIS = "…"
 
-_HTML_TOKEN = re.compile(r"<[^>]*>|&(?:#\d+|#x[0-9a-fA-F]+|\w+);|.", re.DOTALL)
+_TOKEN = re.compile(r"<[^>]*>|&(?:#\d+|#x[0-9a-fA-F]+|\w+);|.", re.DOTALL)
+_TAG = re.compile(r"<[^>]*>")
 _TAG_NAME = re.compile(r"</?([a-zA-Z-]+)")
 _GSM_BASIC = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
@@ -29,7 +30,7 @@ def shorten(text: str, limit: int) -> str:
 
 def telegram_units(markup: str) -> int:
     """Length of Telegram HTML as Telegram counts it: UTF-16 units, tags and entities resolved."""
-    return sum(_units(html.unescape(token)) for token in _HTML_TOKEN.findall(markup) if not _is_tag(token))
+    return _units(telegram_plain(markup))
 
 
 def cut_telegram(markup: str, limit: int = TELEGRAM_LIMIT) -> str:
@@ -39,7 +40,7 @@ def cut_telegram(markup: str, limit: int = TELEGRAM_LIMIT) -> str:
     kept: list[str] = []
     open_tags: list[str] = []
     room = limit - _units(ELLIPSIS)
-    for token in _HTML_TOKEN.findall(markup):
+    for token in _TOKEN.findall(markup):
         if _is_tag(token):
             if token.startswith("</"):
                 open_tags.pop()
@@ -55,7 +56,7 @@ def cut_telegram(markup: str, limit: int = TELEGRAM_LIMIT) -> str:
 
 def telegram_plain(markup: str) -> str:
     """Telegram HTML as plain text."""
-    return html.unescape("".join(token for token in _HTML_TOKEN.findall(markup) if not _is_tag(token)))
+    return html.unescape(_TAG.sub("", markup))
 
 
 def sms_segments(text: str) -> int:
@@ -87,7 +88,7 @@ def cut_sms(text: str, ending: str = "", segments: int = 2) -> str:
 
 
 def _units(text: str) -> int:
-    return len(text) + sum(ord(char) > 0xFFFF for char in text)
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _is_tag(token: str) -> bool:

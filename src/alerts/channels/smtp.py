@@ -118,7 +118,7 @@ class _Dialogue:
             self.stage = Stage.CONTENT
             await client.data(content, timeout=TOTAL_SECONDS)
         except aiosmtplib.SMTPResponseException as error:
-            self._reusable = 400 <= error.code < 600 and error.code != 421
+            self._reusable = 400 <= error.code < 600
             raise
         except BaseException:  # also when cancelled: the dialogue is somewhere in its middle
             self._reusable = False
