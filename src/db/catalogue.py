@@ -88,8 +88,9 @@ def _columns_differ(relation: Relation, found: Found) -> Iterator[tuple[str, str
             mend = f"ALTER TABLE {name} ADD COLUMN {column} {family.value[0]}"
             yield "schema.column_missing", f"{name}.{column} is missing", mend
         elif actual not in family.value:
-            mend = f"ALTER TABLE {name} ALTER COLUMN {column} TYPE {family.value[0]}"
-            yield "schema.column_type", f"{name}.{column} is {actual}, not {family.value[0]}", mend
+            wanted = family.value[0]
+            mend = f"ALTER TABLE {name} ALTER COLUMN {column} TYPE {wanted} USING {column}::{wanted}"
+            yield "schema.column_type", f"{name}.{column} is {actual}, not {wanted}", mend
     if "INSERT" in relation.privileges:
         for column in sorted(set(found.must_be_given) - (set(relation.columns) - {"id"})):
             mend = f"give it a default, or ALTER TABLE {name} ALTER COLUMN {column} DROP NOT NULL"
