@@ -10,7 +10,6 @@ from uuid import UUID
 
 import pytest
 
-from src.alerts.channels import telegram
 from src.alerts.channels.lengths import sms_segments, telegram_units
 from src.alerts.channels.registry import open_channels
 from src.alerts.models import ChannelName, FailureReason, Message, Outcome, Rendered, Verdict
@@ -249,20 +248,6 @@ def test_telegram_text_is_cut_to_what_a_message_holds(provider: Provider) -> Non
 def test_telegram_public_name_goes_as_text(provider: Provider) -> None:
     send("telegram", provider.url, [Message("delivery-1", 1, "@energyriskiq", BODY)])
     assert provider.requests[0]["content"]["chat_id"] == "@energyriskiq"
-
-
-def test_telegram_messages_to_one_chat_are_spaced(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def three() -> float:
-        channels = open_channels(settings_for("telegram", provider.url))
-        loop = asyncio.get_running_loop()
-        start = loop.time()
-        channel = channels[ChannelName.TELEGRAM]
-        await asyncio.gather(*(channel.send(messages("telegram"), KEY) for _ in range(3)))
-        await asyncio.gather(*(open_channel.close() for open_channel in channels.values()))
-        return loop.time() - start
-
-    monkeypatch.setattr(telegram, "SECONDS_PER_CHAT", 0.2)
-    assert 0.4 <= asyncio.run(three()) < 2
 
 
 def test_sms_is_cut_to_two_segments(provider: Provider) -> None:

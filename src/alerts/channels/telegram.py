@@ -6,7 +6,6 @@ beginning of `description`, which are compared whole, never searched for.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 from urllib.parse import quote
 
@@ -15,8 +14,6 @@ from src.alerts.channels.classification import BLOCKED, CONTENT, DEAD, Codes, cl
 from src.alerts.channels.http import Http, NoReply, Reply
 from src.alerts.channels.lengths import cut_telegram, telegram_plain
 from src.alerts.models import ChannelName, FailureReason, Message, Outcome, Verdict
-
-SECONDS_PER_CHAT = 1.0
 
 # The beginning of `description` → the word that stands for it in the table and the logs.
 PHRASES = {
@@ -56,14 +53,11 @@ class TelegramChannel(SingleChannel):
     def __init__(self, base_url: str, token: str) -> None:
         self._http = Http(base_url, {})
         self._path = f"/bot{quote(token, safe=':')}/sendMessage"
-        self._turns: dict[str, float] = {}  # when each chat may be written to again, in the loop's time
-        self._next_cleaning = 0.0
 
     async def close(self) -> None:
         await self._http.close()
 
     async def deliver_one(self, message: Message) -> Outcome:
-        await self._wait_for_turn(message.to)
         markup = cut_telegram(message.body.text)
         reply = await self._post({"chat_id": _chat(message.to), "text": markup, "parse_mode": "HTML"})
         if _code(reply) == "unparsable_entities":
@@ -77,17 +71,6 @@ class TelegramChannel(SingleChannel):
             detail = "telegram 400 migrated"
             return Outcome(Verdict.RETRY, FailureReason.INVALID_DESTINATION, detail=detail, moved_to=str(moved_to))
         return outcome
-
-    async def _wait_for_turn(self, chat: str) -> None:
-        """Space what goes to one chat (Bot FAQ: no more than one message a second)."""
-        now = asyncio.get_running_loop().time()
-        if now >= self._next_cleaning:
-            self._turns = {chat: turn for chat, turn in self._turns.items() if turn > now}
-            self._next_cleaning = now + 10 * SECONDS_PER_CHAT
-        turn = max(now, self._turns.get(chat, now))
-        self._turns[chat] = turn + SECONDS_PER_CHAT
-        if turn > now:
-            await asyncio.sleep(turn - now)
 
     async def _post(self, content: dict[str, Any]) -> Reply | NoReply:
         return await self._http.post_json(self._path, {**content, "link_preview_options": {"is_disabled": True}})
