@@ -123,6 +123,42 @@ def demo(
     _module("src.demo", *_flags(as_of=as_of, **{"from": from_}, to=to, svg=svg))
 
 
+@task(help={"user": "a user id", "event": "the id of an alert event", "json": "as a JSON document"})
+def explain(_: Context, user: str, event: str, json: bool = False) -> None:
+    """Say why a user hears of an event or not, gate by gate and channel by channel."""
+    _module("src.ops.reach", "explain", *_flags(user=user, event=event, json=json))
+
+
+@task(help={"since_hours": "events of so many hours", "yes": "do not ask before fanning out"})
+def backfill(_: Context, since_hours: str, yes: bool = False) -> None:
+    """Fan out events again that the environment's allowlist kept from the rest; shows how many first."""
+    _module("src.ops.reach", "backfill", *_flags(since_hours=since_hours, yes=yes))
+
+
+@task(help={"run": "one run with its phases", "limit": "how many (20)"})
+def runs(_: Context, run: str | None = None, limit: str | None = None) -> None:
+    """Show what ran, newest first, or one run in detail."""
+    _module("src.ops.history", "runs", *_flags(run=run, limit=limit))
+
+
+@task(
+    help={
+        "kind": "deliveries or digests",
+        "since_hours": "look back this long (24)",
+        "yes": "do not ask before queueing",
+    }
+)
+def retry_failed(_: Context, kind: str = "deliveries", since_hours: str | None = None, yes: bool = False) -> None:
+    """Queue again what failed for transient reasons; shows how many first."""
+    _module("src.ops.history", "retry-failed", *_flags(kind=kind, since_hours=since_hours, yes=yes))
+
+
+@task(help={"older_than": "an age in days, such as 90d"})
+def prune(_: Context, older_than: str) -> None:
+    """Delete finished rows that are old; what waits, and what digests refer to, stays."""
+    _module("src.ops.history", "prune", *_flags(older_than=older_than))
+
+
 @task
 def doctor(_: Context) -> None:
     """Check this work place: Python, packages, Docker, ports, .env."""
@@ -152,4 +188,7 @@ def psql(_: Context) -> None:
     _module("src.ops.database", "psql")
 
 
-namespace = Collection(preflight, health, run, rollout, demo, doctor, Collection("db", migrate, status, psql))
+namespace = Collection(
+    preflight, health, run, rollout, demo, runs, retry_failed, explain, backfill, prune, doctor,
+    db=Collection("db", migrate, status, psql),
+)  # fmt: skip

@@ -8,14 +8,15 @@ are taken for granted.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from rich.console import Console
 from rich.padding import Padding
-from rich.progress import track
+from rich.progress import Progress
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -23,7 +24,6 @@ from src.alerts.models import Phase, RunStatus
 
 PICTURE_COLUMNS = 130
 Document = Mapping[str, Any]
-T = TypeVar("T")
 
 
 class State(StrEnum):
@@ -85,9 +85,12 @@ def print_lines(lines: Iterable[Line], screen: Console | None = None) -> None:
             out.print(Padding.indent(Text(line.mend), 4))
 
 
-def progress(steps: Sequence[T], title: str) -> Iterable[T]:
-    """The steps, with a bar on stderr if that is a terminal."""
-    return track(steps, title, console=Screen(stderr=True), transient=True, disable=not sys.stderr.isatty())
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr, if that is a terminal: tell it what is under way, how much is done, of how much."""
+    with Progress(console=Screen(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("")
+        yield lambda title, done, total: progress.update(task, description=title, completed=done, total=total)
 
 
 def print_table(table: Table, screen: Console | None = None) -> None:
@@ -118,7 +121,7 @@ def print_health(document: Document, screen: Console | None = None) -> None:
     out.print(f"Oldest due: delivery {_minutes(oldest['deliveries'])}, digest {_minutes(oldest['digests'])}.")
     out.print(f"Held: {document['held'] or 0}. Stuck in sending: {document['stuck_sending'] or 0}.")
     if last := document["last_run"]:
-        totals = _flat(last["totals"]) or "nothing to send"
+        totals = in_words(last["totals"]) or "nothing to send"
         out.print(f"Last run: {last['status']}, phase {last['phase']}, {last['started_at']}: {totals}.")
     print_lines(_findings(document), out)
 
@@ -130,13 +133,18 @@ def print_run(document: Document, screen: Console | None = None) -> None:
     state = _RUN_STATES.get(document["status"], State.DOUBTFUL)
     out.print(_headline(state, f"{document['status']}: phase {document['phase']}", f"{kind}, {_seconds(document)}"))
     rows = [
-        (_PHASES.get(item["phase"], item["phase"]), item["status"], _seconds(item), _flat(item["counts"]) or "nothing")
+        (
+            _PHASES.get(item["phase"], item["phase"]),
+            item["status"],
+            _seconds(item),
+            in_words(item["counts"]) or "nothing",
+        )
         for item in document["phases"]
     ]
     print_table(Table("", ("phase", "status", "took", "counted"), rows, numbers=("took",)), out)
     if document["recipients"]:
         print_table(recipients(document), out)
-    out.print(f"In all: {_flat(document['totals']) or 'nothing to send'}.")
+    out.print(f"In all: {in_words(document['totals']) or 'nothing to send'}.")
     if document["stop_reason"]:
         out.print(f"Stopped by {document['stop_reason']}.")
     print_lines(_findings(document), out)
@@ -147,6 +155,20 @@ def recipients(document: Document) -> Table:
     title = "Would get" if document["dry_run"] else "Got"
     rows = [(row["user_id"], row["channel"], row["instants"], row["digests"]) for row in document["recipients"]]
     return Table(title, ("user", "channel", "instants", "digests"), rows, numbers=("user", "instants", "digests"))
+
+
+def in_words(counts: Mapping[str, Any], prefix: str = "") -> str:
+    """What is not zero, in words: `deliveries sent 12, digests sent 3`."""
+    parts = []
+    for key, value in counts.items():
+        name = f"{prefix}{key.replace('_', ' ')}"
+        if isinstance(value, Mapping):
+            parts.append(in_words(value, f"{name} "))
+        elif isinstance(value, list):
+            parts.append(f"{name} {', '.join(map(str, value))}" if value else "")
+        elif value:
+            parts.append(name if value is True else f"{name} {value}")
+    return ", ".join(filter(None, parts))
 
 
 def _preflight_lines(document: Document) -> Iterator[Line]:
@@ -180,20 +202,6 @@ def _health_counts(document: Document) -> Iterator[tuple[str, Mapping[str, int]]
 
 def _headline(state: State, title: str, detail: str) -> Text:
     return Text.assemble((f"{state} {title}", _STYLES[state]), f"  ({detail})")
-
-
-def _flat(counts: Mapping[str, Any], prefix: str = "") -> str:
-    """What is not zero, in words: `deliveries sent 12, digests sent 3`."""
-    parts = []
-    for key, value in counts.items():
-        name = f"{prefix}{key.replace('_', ' ')}"
-        if isinstance(value, Mapping):
-            parts.append(_flat(value, f"{name} "))
-        elif isinstance(value, list):
-            parts.append(f"{name} {', '.join(map(str, value))}" if value else "")
-        elif value:
-            parts.append(name if value is True else f"{name} {value}")
-    return ", ".join(filter(None, parts))
 
 
 def _seconds(item: Document) -> str:

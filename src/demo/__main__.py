@@ -98,14 +98,15 @@ def _show(screen: Screen, history: History, first: date, last: date) -> None:
         _one_day(world, engine, first)
         _done(screen, f"runs of {first} at {EVENING:%H:%M} and of the next morning at {MORNING:%H:%M} UTC", began)
     else:
-        days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-        summaries = [_day(world, engine, day) for day in console.progress(days, "Replaying")]
-        _done(screen, f"{len(days)} runs, one each day at {EVENING:%H:%M} UTC", began)
+        summaries = _replay(world, engine, first, last)
+        _done(screen, f"{len(summaries)} runs, one each day at {EVENING:%H:%M} UTC", began)
         console.print_table(story.days_table(summaries), screen)
-    health = engine.health(at(last + timedelta(days=1), MORNING) if first == last else at(last, EVENING))
-    alerts = world.alerts(last)
+    alerts, evening = world.alerts(last), at(last, EVENING)
+    health = engine.health(at(last + timedelta(days=1), MORNING) if first == last else evening)
     console.print_table(story.alerts_table(world, alerts), screen)
-    console.print_table(story.people_table(world.deliveries(last), engine.outbox), screen)
+    deliveries = world.deliveries(last)
+    people = story.people_table(deliveries, engine.outbox, lambda user_id: world.nearest_miss(user_id, alerts, evening))
+    console.print_table(people, screen)
     screen.print(
         f"Health: {health['status']}. Every message is a file in {engine.outbox}/: nothing was sent to anybody."
     )
@@ -117,9 +118,15 @@ def _one_day(world: World, engine: Engine, day: date) -> None:
     engine.run(at(day + timedelta(days=1), MORNING))
 
 
-def _day(world: World, engine: Engine, day: date) -> DaySummary:
-    world.live_through(day)
-    return DaySummary.of(day, engine.run(at(day, EVENING)))
+def _replay(world: World, engine: Engine, first: date, last: date) -> list[DaySummary]:
+    summaries: list[DaySummary] = []
+    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    with console.progress_bar() as advance:
+        for done, day in enumerate(days):
+            advance(f"{day}", done, len(days))
+            world.live_through(day)
+            summaries.append(DaySummary.of(day, engine.run(at(day, EVENING))))
+    return summaries
 
 
 def _done(screen: Screen, title: str, began: float) -> None:

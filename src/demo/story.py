@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -25,9 +25,19 @@ def alerts_table(world: World, alerts: Sequence[Alert]) -> Table:
     return Table("Alerts", columns, rows, numbers=("no.", "severity"))
 
 
-def people_table(deliveries: Sequence[Delivery], outbox: Path) -> Table:
+def people_table(deliveries: Sequence[Delivery], outbox: Path, why_nothing: Callable[[int], str]) -> Table:
     """Who would have got what and why, and which file to open; everybody is there, also who got nothing."""
-    rows = [row for person in PEOPLE for row in _rows_of(person, [d for d in deliveries if d.user_id == person.id])]
+    rows: list[tuple[str, ...]] = []
+    for person in PEOPLE:
+        own = [delivery for delivery in deliveries if delivery.user_id == person.id]
+        nothing = (
+            f"{person.id} {person.plan}",
+            person.wish,
+            f"nothing; nearest: {'' if own else why_nothing(person.id)}",
+            "",
+            "",
+        )
+        rows += _rows_of(person, own) if own else [nothing]
     columns = ("user", "asked for", "got", "alerts", f"open in {outbox}/")
     return Table("Who would have got them, and why", columns, rows)
 
@@ -57,8 +67,6 @@ def days_table(days: Iterable[DaySummary]) -> Table:
 def _rows_of(person: Person, deliveries: Sequence[Delivery]) -> Iterable[tuple[str, ...]]:
     """A row for each way in which this user got something."""
     who = (f"{person.id} {person.plan}", person.wish)
-    if not deliveries:
-        yield *who, "nothing", "", ""
     instants = {row.channel for row in deliveries if row.kind == Kind.INSTANT}
     for (channel, kind, status, reason), group in groupby(
         deliveries, lambda row: (row.channel, row.kind, row.status, row.reason)

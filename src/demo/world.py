@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from src.alerts.explain import explain
+from src.alerts.models import ChannelName
+from src.alerts.rollout import Rollout
 from src.db import embedded, migrate
 from src.db.connection import Database, Session, load_queries
 from src.demo.history import History, News, Risk
 from src.demo.people import PEOPLE
-from src.settings import Secret
+from src.settings import Secret, Settings
 
 _NAME = "energyriskiq_demo"
 _SQL = load_queries(Path(__file__).parent, "demo")
@@ -88,6 +92,20 @@ class World:
             return risk.origin
         news = next(item for item in self._history.news(date.max) if item.headline == alert.headline)
         return f"news of {news.day}, {news.category.replace('_', ' ')} of severity {news.severity}: {news.summary}"
+
+    def nearest_miss(self, user_id: int, alerts: Sequence[Alert], now: datetime) -> str:
+        """Why this user gets no mail of these alerts: the gate that stopped the one that came furthest."""
+        furthest = (-1, "there is none")
+        for alert in alerts:
+            found = explain(self._database, Settings(), Rollout(None, None, 1), user_id, alert.id, now)
+            gates = next(channel.gates for channel in found.channels if channel.channel == ChannelName.EMAIL)
+            stops = [
+                (place, f"no. {alert.id}, stopped by {gate.name}: {gate.detail}")
+                for place, gate in enumerate(gates)
+                if not gate.passed
+            ]
+            furthest = max([furthest, *stops[:1]], key=lambda stop: stop[0])
+        return furthest[1]
 
     def alerts(self, day: date) -> list[Alert]:
         """The alerts raised since that day began, severest first."""

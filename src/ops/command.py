@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import re
 import signal
+import sys
 from collections.abc import Callable
 
 from src import console
+from src.alerts.phases.context import Stop
 from src.console import Line, Screen, State
 from src.db.embedded import resolve
 from src.errors import AlertsError, ConfigError, Finding
@@ -37,3 +41,31 @@ def database_url(found: Settings) -> Secret:
     if found.database_url is None:
         raise ConfigError(Finding("database.url_missing", "set DATABASE_URL to a PostgreSQL server, or to embedded"))
     return resolve(found.database_url)
+
+
+def agreed(question: str) -> bool:
+    """Whether somebody at the terminal says yes; False where nobody is."""
+    return sys.stdin.isatty() and input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
+def stop_on_signals() -> Stop:
+    """From here on SIGINT and SIGTERM are wishes to stop, for work that asks between two chunks."""
+    stop = Stop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _frame: stop.request(received))
+    return stop
+
+
+def exit_code(stop: Stop) -> int:
+    return 128 + stop.signal if stop.signal else 0
+
+
+def whole_number(most: int) -> Callable[[str], int]:
+    """An argument type: a whole number from 1 to `most`."""
+
+    def convert(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,19}", text) or not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {most}")
+        return int(text)
+
+    return convert

@@ -92,7 +92,7 @@ def _main(options: argparse.Namespace) -> int:
     simulated = _runner("the dry run", "--phase", "all", "--dry-run", "--log-json", *flags)
     console.print_run(simulated)
     _check_preview(simulated, chosen)
-    if not (options.yes or _agreed(len(chosen))):
+    if not (options.yes or command.agreed("Send to these users now?")):
         raise RefusedError(Finding("rollout.declined", "nothing was sent: answer y, or say --yes"))
     document, exit_code = _live_run(flags)
     console.print_run(document)
@@ -140,13 +140,6 @@ def _check_preview(document: dict[str, Any], chosen: Sequence[int]) -> None:
         console.print_lines([Line(State.DOUBTFUL, "no message is due for these users now")])
     users = "1 user" if len(chosen) == 1 else f"{len(chosen)} users"
     console.print_lines([Line(State.GOOD, f"confined to {users}: nobody else is touched")])
-
-
-def _agreed(users: int) -> bool:
-    if not sys.stdin.isatty():
-        return False
-    answer = input(f"Send to {'this user' if users == 1 else f'these {users} users'} now? [y/N] ")
-    return answer.strip().lower() in ("y", "yes")
 
 
 def _verify(database: Database, document: dict[str, Any], selection: Selection, chosen: list[int]) -> None:

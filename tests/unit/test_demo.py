@@ -45,10 +45,13 @@ def delivery(user_id: int, alert_id: int, **columns: Any) -> Delivery:
     return Delivery(user_id, alert_id, **{**defaults, **columns})
 
 
+WHY = "no wish for {}".format
+
+
 def test_everybody_is_in_the_table_of_people_also_who_got_nothing() -> None:
-    table = story.people_table([], Path("outbox"))
+    table = story.people_table([], Path("outbox"), WHY)
     assert [row[0] for row in table.rows] == [f"{person.id} {person.plan}" for person in PEOPLE]
-    assert {row[2] for row in table.rows} == {"nothing"}
+    assert [row[2] for row in table.rows] == [f"nothing; nearest: no wish for {person.id}" for person in PEOPLE]
 
 
 def test_messages_of_one_kind_share_a_row_that_names_a_file() -> None:
@@ -58,7 +61,7 @@ def test_messages_of_one_kind_share_a_row_that_names_a_file() -> None:
         delivery(5, 1, channel="sms", status="skipped", reason="missing_destination"),
         delivery(5, 3, channel="telegram", kind="digest", status="queued"),
     ]
-    table = story.people_table(rows, Path("outbox"))
+    table = story.people_table(rows, Path("outbox"), WHY)
     first, second, third = [row for row in table.rows if row[0] in ("5 pro", "")]
     assert first[2:] == ("mail", "1, 2", "delivery-9.eml and 1 more")
     assert second[2:] == ("SMS (skipped: missing destination)", "1", "")
@@ -67,13 +70,13 @@ def test_messages_of_one_kind_share_a_row_that_names_a_file() -> None:
 
 def test_alerts_in_one_digest_count_as_one_file() -> None:
     rows = [delivery(2, number, kind="digest", file="digest-1.eml") for number in (1, 2, 3)]
-    (row,) = [row for row in story.people_table(rows, Path("outbox")).rows if row[0] == "2 free"]
+    (row,) = [row for row in story.people_table(rows, Path("outbox"), WHY).rows if row[0] == "2 free"]
     assert row[2:] == ("mail digest: the plan has no instants", "1, 2, 3", "digest-1.eml")
 
 
 def test_a_digest_says_why_it_is_one() -> None:
     def got(user_id: int, *rows: Delivery) -> list[object]:
-        return [row[2] for row in story.people_table(rows, Path("outbox")).rows if row[3]]
+        return [row[2] for row in story.people_table(rows, Path("outbox"), WHY).rows if row[3]]
 
     digest = {"kind": "digest", "file": "digest-1.eml"}
     assert got(8, delivery(8, 1, **digest)) == ["mail digest, as chosen"]
