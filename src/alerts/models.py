@@ -168,6 +168,7 @@ class Outcome:
     `wait_seconds`: how long the provider asks the channel to pause (`Verdict.WAIT`).
     `detail`: provider, status and the body's own code ("brevo 401 unauthorized"); never its text.
     `moved_to`: the destination's new id (Telegram group migration); the message is retried there.
+    `asked`: the provider was asked at all, so the outcome tells something about it.
     """
 
     verdict: Verdict
@@ -177,6 +178,7 @@ class Outcome:
     unknown: bool = False
     detail: str = ""
     moved_to: str | None = None
+    asked: bool = True
 
 
 @dataclass(slots=True)

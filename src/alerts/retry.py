@@ -39,28 +39,32 @@ def decide(
     now: datetime,
     *,
     key_protects: bool,
+    repeated: bool = False,
     jitter: float | None = None,
 ) -> Decision:
     """The next state of a message that was tried, `attempts` times before.
 
     `key_protects`: the provider takes idempotency keys. An unknown outcome without that protection is
-    decided by ALERTS_UNKNOWN_OUTCOME.
+    decided by ALERTS_UNKNOWN_OUTCOME. `repeated`: the message was in a request of unknown outcome before,
+    and only an answer about the message itself settles that.
     """
+    keep_key = key_protects and (outcome.unknown or repeated)
     if outcome.verdict is Verdict.SENT:
         return Decision(MessageStatus.SENT, attempts=attempts + 1)
     if outcome.verdict is Verdict.FAILED:
         return Decision(MessageStatus.FAILED, outcome.reason, attempts + 1)
     if outcome.verdict is Verdict.WAIT:
         wait = timedelta(seconds=outcome.wait_seconds or 1)
-        return Decision(MessageStatus.QUEUED, outcome.reason, attempts, now + wait)
-    if outcome.verdict in (Verdict.HALT, Verdict.SPLIT):
+        return Decision(MessageStatus.QUEUED, outcome.reason, attempts, now + wait, keep_key)
+    if outcome.verdict is Verdict.SPLIT:
         return Decision(MessageStatus.QUEUED, outcome.reason, attempts)
-    protected = outcome.unknown and key_protects
-    if outcome.unknown and not protected and not settings.resend_unknown:
+    if outcome.verdict is Verdict.HALT:
+        return Decision(MessageStatus.QUEUED, outcome.reason, attempts, keep_key=keep_key)
+    if outcome.unknown and not keep_key and not settings.resend_unknown:
         return Decision(MessageStatus.FAILED, FailureReason.OUTCOME_UNKNOWN, attempts + 1)
     if attempts + 1 >= settings.max_attempts:
-        return Decision(MessageStatus.FAILED, outcome.reason, attempts + 1, keep_key=protected)
+        return Decision(MessageStatus.FAILED, outcome.reason, attempts + 1, keep_key=keep_key)
     if outcome.moved_to:
         return Decision(MessageStatus.QUEUED, attempts=attempts + 1)
     wait = backoff(attempts + 1, settings.retry_base, settings.retry_max, random.random() if jitter is None else jitter)  # noqa: S311
-    return Decision(MessageStatus.QUEUED, outcome.reason, attempts + 1, now + wait, keep_key=protected)
+    return Decision(MessageStatus.QUEUED, outcome.reason, attempts + 1, now + wait, keep_key)

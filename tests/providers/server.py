@@ -90,11 +90,11 @@ class FaultServer:
         if known and answer.accepts:  # who refuses for another reason does so before looking at keys
             return await _reply(http_request, answer, *repeated(request, known.raw, known.reply))
         reply, accepted = self._take(request, answer)
+        taken = Keyed(raw)
         if accepted and request.key:
-            self._keys[provider, request.key] = known = Keyed(raw)
+            self._keys[provider, request.key] = taken
         await asyncio.sleep(answer.seconds_after)
-        if known:
-            known.reply = reply
+        taken.reply = reply
         if accepted and answer.body is not None:
             reply = answer.status, answer.body
         return await _reply(http_request, answer, *reply)

@@ -18,7 +18,7 @@ from src.alerts.rollout import SendBudget
 from src.settings import Settings
 
 LONGEST_PAUSE = 60.0
-"""A provider that asks for a longer pause (seconds) is left for the next run."""
+"""A provider that asks for a longer pause (seconds), in one answer or in a row, is left for the next run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class Judge:
     per_request: int = 0
     requeued: bool = False
     out_of_patience: bool = False
+    _waiting_since: float = float("inf")
     moves: list[Move] = field(default_factory=list)
     outages: list[tuple[Queue, int]] = field(default_factory=list)
 
@@ -68,7 +69,8 @@ class Judge:
         results = []
         for item, outcome in zip(batch.rows, batch.outcomes, strict=True):
             queue, row = item.claimed.queue, item.claimed.row
-            decision = decide(outcome, row.attempts, self.settings, now, key_protects=key_protects)
+            repeated = row.send_key is not None
+            decision = decide(outcome, row.attempts, self.settings, now, key_protects=key_protects, repeated=repeated)
             results.append(Result(queue, row.id, decision, outcome.detail or None, outcome.provider_message_id))
             self.tally.tried(queue, self.channel.name, row.user_id, outcome, decision.status)
             if outcome.verdict is Verdict.RETRY and outcome.reason in OUTAGES:
@@ -79,17 +81,30 @@ class Judge:
         return results
 
     def _learn(self, batch: Batch, seconds_left: float) -> None:
-        first = batch.outcomes[0]
-        self.breaker.tell(first)
         accepted = sum(outcome.verdict is Verdict.SENT or outcome.unknown for outcome in batch.outcomes)
         self.budget.settle(len(batch.rows), accepted)
-        if first.verdict is Verdict.SPLIT:
-            self.per_request = max(len(batch.rows) // 2, 1)
+        if answer := _answer(batch.outcomes):
+            self._heed(answer, len(batch.rows), seconds_left)
+
+    def _heed(self, answer: Outcome, members: int, seconds_left: float) -> None:
+        self.breaker.tell(answer)
+        if answer.verdict is not Verdict.WAIT:
+            self._waiting_since = float("inf")
+        if answer.verdict is Verdict.SPLIT:
+            self.per_request = max(members // 2, 1)
             self.requeued = True
-        elif first.verdict is Verdict.SENT:
+        elif answer.verdict is Verdict.SENT:
             self.per_request = min(self.per_request * 2, self.largest)
-        elif first.verdict is Verdict.WAIT:
-            wait = first.wait_seconds or 1.0
-            self.pacer.pause(time.monotonic() + wait)
+        elif answer.verdict is Verdict.WAIT:
+            now, wait = time.monotonic(), answer.wait_seconds or 1.0
+            self._waiting_since = min(self._waiting_since, now)
+            self.pacer.pause(now + wait)
             self.requeued = True
-            self.out_of_patience = self.out_of_patience or wait > min(LONGEST_PAUSE, seconds_left)
+            too_long = wait > seconds_left or now + wait - self._waiting_since > LONGEST_PAUSE
+            self.out_of_patience = self.out_of_patience or too_long
+
+
+def _answer(outcomes: Sequence[Outcome]) -> Outcome | None:
+    """What the provider said to the request: it is the same for all members but those refused one by one."""
+    asked = [outcome for outcome in outcomes if outcome.asked]
+    return next((outcome for outcome in asked if outcome.verdict is not Verdict.FAILED), asked[0] if asked else None)
