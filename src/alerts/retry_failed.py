@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from psycopg2 import sql
 
@@ -22,7 +21,6 @@ from src.alerts.retry import OUTAGES
 from src.db.connection import Session, load_queries
 from src.settings import Settings
 
-SCHEMA_VERSION = 1
 CHUNK = 5000
 TRANSIENT = OUTAGES | {FailureReason.RATE_LIMITED}
 _SQL = load_queries(Path(__file__).parent / "sql", "retry_failed")
@@ -30,12 +28,9 @@ _SQL = load_queries(Path(__file__).parent / "sql", "retry_failed")
 
 @dataclass(frozen=True, slots=True)
 class RetryReport:
-    """What failed in the window. `eligible`: channel → reason → how many may be tried again; `left`: why the
-    others are not → how many; `requeued`: how many were, 0 in a report."""
+    """What failed: `eligible` may be tried again, channel → reason → how many; `left` may not, why → how many.
+    `requeued`: how many were queued again."""
 
-    kind: Queue
-    since: timedelta
-    executed: bool
     eligible: Mapping[str, Mapping[str, int]]
     left: Mapping[str, int]
     requeued: int
@@ -44,18 +39,6 @@ class RetryReport:
     def total(self) -> int:
         """How many may be tried again."""
         return sum(sum(reasons.values()) for reasons in self.eligible.values())
-
-    def document(self) -> dict[str, Any]:
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "kind": self.kind.value,
-            "since_hours": self.since // timedelta(hours=1),
-            "executed": self.executed,
-            "eligible": self.total,
-            "by_channel": self.eligible,
-            "left": self.left,
-            "requeued": self.requeued,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,4 +81,4 @@ def retry_failed(
         with session.transaction():
             chunk = session.execute(requeue, params)
         requeued += chunk
-    return RetryReport(kind, since, execute, eligible, left, requeued)
+    return RetryReport(eligible, left, requeued)

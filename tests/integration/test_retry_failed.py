@@ -15,12 +15,10 @@ from src.settings import Settings
 from tests.factories import NOW, World
 from tests.process import Runner
 
-DAY = timedelta(hours=24)
-
 
 def retry(database: Database, kind: Queue = Queue.DELIVERIES, *, execute: bool = True, **settings: Any) -> RetryReport:
     with database.session() as session:
-        return retry_failed(session, Settings(**settings), kind, DAY, NOW, execute=execute)
+        return retry_failed(session, Settings(**settings), kind, timedelta(hours=24), NOW, execute=execute)
 
 
 def failed(world: World, reason: str | None, **columns: Any) -> int:
