@@ -159,6 +159,12 @@ def prune(_: Context, older_than: str) -> None:
     _module("src.ops.history", "prune", *_flags(older_than=older_than))
 
 
+@task(help={"host": "address to listen on (127.0.0.1: this machine only)", "port": "port (8000)"})
+def serve(_: Context, host: str | None = None, port: str | None = None) -> None:
+    """Serve the admin API and the dashboard until Ctrl-C."""
+    _module("src.api.serve", *_flags(host=host, port=port))
+
+
 @task
 def doctor(_: Context) -> None:
     """Check this work place: Python, packages, Docker, ports, .env."""
@@ -189,6 +195,6 @@ def psql(_: Context) -> None:
 
 
 namespace = Collection(
-    preflight, health, run, rollout, demo, runs, retry_failed, explain, backfill, prune, doctor,
+    preflight, health, run, rollout, demo, runs, retry_failed, explain, backfill, prune, serve, doctor,
     db=Collection("db", migrate, status, psql),
 )  # fmt: skip
