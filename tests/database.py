@@ -62,16 +62,23 @@ def server_version(url: str) -> str:
     return version.split()[0]
 
 
+def new_directory() -> str:
+    """For a server's data, deleted with this process.
+
+    Not under pytest's own directory, which is closed to the other users as whom servers may run.
+    """
+    directory = tempfile.mkdtemp(prefix="alerts-test-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)  # runs after a later one that stops the server
+    return directory
+
+
 def start_server() -> Server:
     """The server of `TEST_DATABASE_URL`, or an embedded one that ends, and is deleted, with this process."""
     url = os.environ.get("TEST_DATABASE_URL")
     if url:
         name = os.environ.get("TEST_DATABASE_NAME", "the server of TEST_DATABASE_URL")
         return Server(url, f"{name}, PostgreSQL {server_version(url)}")
-    # Not under pytest's own directory: the server, and a pooler, may run as other users than we.
-    directory = tempfile.mkdtemp(prefix="alerts-test-")
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)  # runs after the server's own, which stops it
-    url = embedded.resolve(Secret(f"embedded:{directory}/postgres")).reveal()
+    url = embedded.resolve(Secret(f"embedded:{new_directory()}/postgres")).reveal()
     server = Server(url, f"the embedded server, PostgreSQL {server_version(url)}")
     for setting in ("fsync", "synchronous_commit", "full_page_writes"):
         server.administer(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting)))
