@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,15 @@ from uuid import UUID, uuid4
 
 from psycopg2 import sql
 
+from src.alerts.channels.base import Channel
 from src.alerts.models import DigestContent, Driver, EventContent, Period
-from src.alerts.retry import Decision
+from src.alerts.retry import OUTAGES, Decision
 from src.db.connection import Database, Session, load_queries
 
 _TEXTS = load_queries(Path(__file__).parent.parent / "sql", "send")
 DIGEST_EVENTS = 20
+KEY_MARGIN = timedelta(minutes=1)
+"""How long before the end of its window a key is no longer relied on: longer than any request takes."""
 
 
 class Queue(StrEnum):
@@ -43,11 +46,14 @@ _DESTINATION = """CASE d.channel
         ELSE u.phone_number END"""
 
 
+_OUR_DELIVERIES = "delivery_kind = 'instant' AND alert_event_id IS NOT NULL AND NOT adopted"
+
+
 def _statements(queue: Queue) -> dict[str, sql.Composed]:
     deliveries = queue is Queue.DELIVERIES
     parts: dict[str, sql.Composable] = {
         "table": sql.Identifier(f"user_alert_{queue}"),
-        "ours": sql.SQL("delivery_kind = 'instant' AND NOT adopted" if deliveries else "NOT adopted"),
+        "ours": sql.SQL(_OUR_DELIVERIES if deliveries else "NOT adopted"),
         "order": sql.SQL("priority DESC NULLS LAST, id" if deliveries else "id"),
         "destination": sql.SQL(_DESTINATION),
     }
@@ -107,6 +113,11 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class _Id:
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Left:
     """Queued rows of a channel."""
 
@@ -122,12 +133,12 @@ def statement(queue: Queue, name: str) -> sql.Composed:
 class Outbound:
     """The two queues of one channel, on a session of its own that is opened anew when it is lost."""
 
-    def __init__(
-        self, database: Database, run_id: str, channel: str, provider: str, allowed: Sequence[int] | None
-    ) -> None:
+    def __init__(self, database: Database, run_id: str, channel: Channel, allowed: Sequence[int] | None) -> None:
         self._database = database
         self._session: Session | None = None
-        self._params: dict[str, Any] = {"run_id": run_id, "channel": channel, "provider": provider, "allowed": allowed}
+        self._key_window = channel.limits.key_window
+        names = {"channel": channel.name.value, "provider": channel.provider}
+        self._params: dict[str, Any] = {"run_id": run_id, "allowed": allowed, **names}
 
     def open(self) -> Session:
         if self._session is None or self._session.closed:
@@ -138,12 +149,16 @@ class Outbound:
         if self._session is not None:
             self._database.release(self._session)
 
-    def settle_unknown(self, resend: bool, keys_since: datetime) -> None:
-        """Decide about requests of unknown outcome whose key is older than `keys_since` or not this provider's."""
-        params = self._params | {"resend": resend, "keys_since": keys_since}
+    def settle_unknown(self, resend: bool, now: datetime) -> dict[Queue, int]:
+        """Decide about requests of unknown outcome whose key protects no longer or is not this provider's:
+        they may be sent anew, or have failed. How many rows were decided about."""
+        params = self._params | {"resend": resend, "keys_since": self._keys_since(now)}
         with self.open().transaction() as session:
-            for queue in Queue:
-                session.execute(statement(queue, "settle_unknown"), params)
+            return {queue: session.execute(statement(queue, "settle_unknown"), params) for queue in Queue}
+
+    def _keys_since(self, now: datetime) -> datetime:
+        """When the oldest key was first used that the provider still knows."""
+        return now - self._key_window + KEY_MARGIN if self._key_window else datetime.max.replace(tzinfo=UTC)
 
     def claim(self, limit: int, per_request: int, now: datetime, oldest: datetime) -> list[Claimed]:
         """Up to `limit` rows that are due, instants before digests; a new key for each `per_request` of them."""
@@ -157,7 +172,7 @@ class Outbound:
 
     def repeat(self, limit: int, now: datetime, oldest: datetime) -> list[Claimed]:
         """The rows of one request of unknown outcome, of at most `limit`, to be made again under its key."""
-        params = self._params | {"now": now, "oldest": oldest, "limit": limit}
+        params = self._params | {"now": now, "oldest": oldest, "limit": limit, "keys_since": self._keys_since(now)}
         for queue in Queue:
             if picked := self.open().all(Picked, statement(queue, "unknown"), params):
                 again = [Claimed(queue, row, None if row.refusal else row.send_key) for row in picked]
@@ -184,10 +199,11 @@ class Outbound:
             params = {"user_id": move.user_id, "old": move.old, "new": move.new}
             self.open().execute(statement(Queue.DELIVERIES, "move_telegram"), params)
 
-    def give_back(self, queue: Queue, ids: Sequence[int]) -> None:
-        """Return the attempt that an outage took."""
-        if ids:
-            self.open().execute(statement(queue, "give_back"), {"ids": list(ids)})
+    def give_back(self, queue: Queue, ids: Sequence[int]) -> set[int]:
+        """Return the attempts that an outage took, one for each time an id is there. The rows that got theirs:
+        not those that were sent since, or failed for another reason."""
+        params = {"ids": list(ids), "outages": sorted(OUTAGES)}
+        return {row.id for row in self.open().all(_Id, statement(queue, "give_back"), params)} if ids else set()
 
 
 def _with_keys(queue: Queue, rows: list[Picked], per_request: int) -> list[Claimed]:

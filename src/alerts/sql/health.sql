@@ -63,7 +63,7 @@ SELECT (
     SELECT count(*)
     FROM user_alert_deliveries
     WHERE status = 'sending' AND NOT adopted AND delivery_kind = 'instant' AND channel IN ('email', 'telegram', 'sms')
-        AND COALESCE(claimed_at, created_at) < %(stuck_before)s
+        AND alert_event_id IS NOT NULL AND COALESCE(claimed_at, created_at) < %(stuck_before)s
 ) + (
     SELECT count(*)
     FROM user_alert_digests

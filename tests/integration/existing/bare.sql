@@ -64,3 +64,7 @@ INSERT INTO user_alert_deliveries (id, user_id, alert_event_id, channel, status,
 (2, 42, 1, 'telegram', 'queued', '2026-01-16 11:11', NULL, 'instant'),
 (3, 42, 1, 'account', 'sent', '2026-01-10 10:11', '2026-01-10 10:11', 'instant'),
 (4, 42, 1, 'account', 'sent', '2026-01-10 10:11', '2026-01-10 10:11', 'instant');
+
+SELECT setval('users_id_seq', 100);
+SELECT setval('alert_events_id_seq', 100);
+SELECT setval('user_alert_deliveries_id_seq', 100);

@@ -166,3 +166,8 @@ INSERT INTO user_alert_digest_items (digest_id, delivery_id) VALUES (1, 3), (2, 
 
 INSERT INTO alerts_engine_runs (run_id, triggered_by, phase, started_at, finished_at, duration_ms, status, counts) VALUES
 ('legacy-1', 'cron', 'all', '2026-01-16 11:00', '2026-01-16 11:01', 60000, 'completed', '{"phase_c": {"sent": 3}}');
+
+SELECT setval('users_id_seq', 100);
+SELECT setval('alert_events_id_seq', 100);
+SELECT setval('user_alert_deliveries_id_seq', 100);
+SELECT setval('user_alert_digests_id_seq', 100);

@@ -139,3 +139,8 @@ INSERT INTO user_alert_digests (id, user_id, channel, period, window_start, wind
 INSERT INTO alerts_engine_runs (run_id, triggered_by, phase, started_at, finished_at, duration_ms, status, counts) VALUES
 ('legacy-1', 'cron', 'all', '2026-01-16 11:00', '2026-01-16 11:01', 60000, 'success', '{"phase_c": {"sent": 3}}'),
 ('legacy-2', 'cron', 'all', '2026-01-16 11:10', NULL, NULL, 'running', NULL);
+
+SELECT setval('users_id_seq', 100);
+SELECT setval('alert_events_id_seq', 100);
+SELECT setval('user_alert_deliveries_id_seq', 100);
+SELECT setval('user_alert_digests_id_seq', 100);
