@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from src.alerts.channels.base import Channel
-from src.alerts.models import Message, Outcome, Verdict
+from src.alerts.models import Message, MessageStatus, Outcome, Verdict
 from src.alerts.phases.breaker import Breaker, Pacer
 from src.alerts.phases.outbound import Claimed, Move, Queue, Result
 from src.alerts.phases.tally import Tally
@@ -57,7 +57,7 @@ class Judge:
     out_of_patience: bool = False
     _waiting_since: float = float("inf")
     moves: list[Move] = field(default_factory=list)
-    outages: list[tuple[Queue, int]] = field(default_factory=list)
+    _outages: list[tuple[Claimed, MessageStatus]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.per_request = self.largest
@@ -74,11 +74,21 @@ class Judge:
             results.append(Result(queue, row.id, decision, outcome.detail or None, outcome.provider_message_id))
             self.tally.tried(queue, self.channel.name, row.user_id, outcome, decision.status)
             if outcome.verdict is Verdict.RETRY and outcome.reason in OUTAGES:
-                self.outages.append((queue, row.id))
+                self._outages.append((item.claimed, decision.status))
             if outcome.moved_to:
                 self.moves.append(Move(row.user_id, item.message.to, outcome.moved_to))
                 self.requeued = True
         return results
+
+    def outages_of(self, queue: Queue) -> list[int]:
+        """The ids of a queue's rows whose requests ended in an outage, as often as they did."""
+        return [claimed.row.id for claimed, _ in self._outages if claimed.queue is queue]
+
+    def forget(self, queue: Queue, ids: Collection[int]) -> None:
+        """Take the outages of these rows out of the counts: they have their attempts back."""
+        for claimed, status in self._outages:
+            if claimed.queue is queue and claimed.row.id in ids:
+                self.tally.untried(queue, self.channel.name, status)
 
     def _learn(self, batch: Batch, seconds_left: float) -> None:
         accepted = sum(outcome.verdict is Verdict.SENT or outcome.unknown for outcome in batch.outcomes)

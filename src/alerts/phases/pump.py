@@ -16,12 +16,13 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from src.alerts.models import FailureReason, Outcome, Verdict
+from src.alerts.models import FailureReason, Message, Outcome, Rendered, Verdict
 from src.alerts.phases.contents import Contents
 from src.alerts.phases.context import PhaseContext
 from src.alerts.phases.judge import Batch, Judge, Outgoing
 from src.alerts.phases.outbound import Claimed, Outbound, Queue, Result
-from src.errors import DatabaseError
+from src.alerts.retry import OUTAGES
+from src.errors import DatabaseError, internal
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,10 @@ GRACE_SECONDS = 5.0
 """How long requests in flight may still answer after a signal or the deadline (GitHub gives 7.5 s)."""
 RECORD_SECONDS = 15.0
 """How long results are kept and offered again to a database that went away."""
+LOOK_SECONDS = 0.25
+"""How long anything waits before it looks whether the run should stop."""
+NOT_STARTED = Outcome(Verdict.WAIT, asked=False)
+"""A request that was claimed, and never made because the channel stopped before its turn."""
 
 
 @dataclass(slots=True)
@@ -42,6 +47,7 @@ class Pump:
     error: DatabaseError | None = None
     _dry: bool = False
     _repeating: bool = True
+    _requeuing: bool = False
     _outstanding: int = 0
     _reserved: int = 0
     _exchange: asyncio.Task[list[Claimed]] | None = None
@@ -53,6 +59,7 @@ class Pump:
     _give_up: float = float("inf")
     _cut_off: float = float("inf")
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
         """Send what is due. Raises nothing that a provider or the database does."""
@@ -63,7 +70,7 @@ class Pump:
             self._finish_exchange()
             self._enforce_limits()
         self.judge.breaker.finish()
-        if self.judge.breaker.halted and self.error is None:
+        if self.judge.breaker.halted in OUTAGES and self.error is None:
             await asyncio.to_thread(self._give_back)
 
     def _busy(self) -> bool:
@@ -96,6 +103,7 @@ class Pump:
             return
         self._reserved = self.judge.budget.reserve(self._room())
         if self._reserved or self._unwritten:
+            self._requeuing, self.judge.requeued = self.judge.requeued, False
             self._exchange = asyncio.create_task(asyncio.to_thread(self._record_and_claim, self._reserved))
             self._exchange.add_done_callback(lambda _: self._wake.set())
 
@@ -133,8 +141,10 @@ class Pump:
             self._repeating = bool(claimed)
         elif reserved:
             self._dry = len(claimed) < reserved
+        if self._requeuing:  # what this exchange put back was not there, or not due, when it claimed
+            self._dry, self._repeating = False, True
+        self.judge.budget.settle(reserved - sum(row.key is not None for row in claimed), 0)
         outgoing = self._compose(claimed)
-        self.judge.budget.settle(reserved - len(outgoing), 0)
         self._start(outgoing)
 
     def _compose(self, rows: list[Claimed]) -> list[Outgoing]:
@@ -145,8 +155,13 @@ class Pump:
             if claimed.key is None:
                 reason = FailureReason(claimed.row.refusal or FailureReason.NO_LONGER_WANTED)
                 self.judge.tally.refused(claimed.queue, self.judge.channel.name, reason)
-            else:
+                continue
+            try:
                 outgoing.append(Outgoing(claimed, self.contents.message(claimed)))
+            except Exception as error:  # nobody's content may hold up what others are to get
+                blank = Outgoing(claimed, Message("", claimed.row.user_id, "", Rendered("", "")))
+                self._finished.append(Batch([blank], claimed.key, 0.0, [self._defect(error, 1)]))
+                self._outstanding += 1
         return outgoing
 
     def _start(self, outgoing: list[Outgoing]) -> None:
@@ -167,19 +182,26 @@ class Pump:
             batch = self._ready.popleft()
             delay = batch.start - time.monotonic()
             if delay > 0:
-                await asyncio.sleep(delay)
-            batch.outcomes = await self._send(batch)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._ended.wait(), delay)
+            if self._may_claim():
+                batch.outcomes = await self._send(batch)
+            else:
+                batch.outcomes = [NOT_STARTED] * len(batch.rows)
             self._finished.append(batch)
             self._wake.set()
 
     async def _send(self, batch: Batch) -> Sequence[Outcome]:
-        channel = self.judge.channel
         try:
-            return await channel.send([item.message for item in batch.rows], batch.key)
-        except Exception as error:  # a defect must cost one message, not the run
-            log.error("%s: %s while sending", channel.name, type(error).__name__)
-            detail = f"internal {type(error).__name__}"
-            return [Outcome(Verdict.FAILED, FailureReason.CONTENT_REJECTED, detail=detail)] * len(batch.rows)
+            return await self.judge.channel.send([item.message for item in batch.rows], batch.key)
+        except Exception as error:
+            return [self._defect(error, len(batch.rows))] * len(batch.rows)
+
+    def _defect(self, error: Exception, members: int) -> Outcome:
+        """A defect of ours costs one message, not the run: a batch is sent again in smaller ones."""
+        log.error("%s: %s", self.judge.channel.name, internal(error))
+        verdict = Verdict.FAILED if members == 1 else Verdict.SPLIT
+        return Outcome(verdict, FailureReason.CONTENT_REJECTED, detail=f"internal {type(error).__name__}")
 
     def _lane_done(self, lane: asyncio.Task[None]) -> None:
         self._lanes.discard(lane)
@@ -193,24 +215,23 @@ class Pump:
             for batch in finished:
                 self._unwritten += self.judge.results(batch, now, seconds_left)
             self._outstanding -= len(finished)
-        if self.judge.requeued:
-            self._dry = self.judge.requeued = False
 
     async def _rest(self) -> None:
         """Until an answer or an exchange is in, the pacer lets another start, or it is time to look again."""
         if not self._finished and self._busy():
-            wait = 0.25 if self._exchange else max(self.judge.pacer.wait(time.monotonic()), 0.02)
+            wait = LOOK_SECONDS if self._exchange else max(self.judge.pacer.wait(time.monotonic()), 0.02)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), min(wait, 0.25))
+                await asyncio.wait_for(self._wake.wait(), min(wait, LOOK_SECONDS))
         self._wake.clear()
 
     def _enforce_limits(self) -> None:
         """After a stop, requests that take too long are cut off: recovery decides about their rows."""
         now = time.monotonic()
+        if not self._may_claim():
+            self._ended.set()
         if self.context.stop.reason is not None:
             self._cut_off = min(self._cut_off, now + GRACE_SECONDS)
         if now > self._cut_off:
-            self._ready.clear()
             for lane in self._lanes:
                 lane.cancel()
         if now > self._give_up and self._unwritten and self._exchange is None:
@@ -220,4 +241,4 @@ class Pump:
     def _give_back(self) -> None:
         with self.outbound.open().transaction():
             for queue in Queue:
-                self.outbound.give_back(queue, [row for where, row in self.judge.outages if where is queue])
+                self.judge.forget(queue, self.outbound.give_back(queue, self.judge.outages_of(queue)))

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from src.alerts.channels.base import Channel, CheckedChannel, Limits
+from src.alerts.channels.base import Channel, CheckedChannel
 from src.alerts.channels.configuration import configuration
 from src.alerts.channels.registry import open_channels
 from src.alerts.models import ChannelName, Message, Outcome, StopReason, Verdict
@@ -50,15 +49,18 @@ class SendReport:
 class SimulatedChannel(CheckedChannel):
     """Stands in for a channel in a dry run: accepts whatever could be sent, reaches nobody."""
 
-    limits = Limits(requests_per_second=None, max_batch=100, key_window=timedelta(days=1))
-
-    def __init__(self, name: ChannelName, provider: str) -> None:
-        self.name = name
-        self.provider = provider
+    def __init__(self, real: Channel) -> None:
+        self._real = real
+        self.name = real.name
+        self.provider = real.provider
+        self.limits = replace(real.limits, requests_per_second=None, seconds_per_destination=0)
 
     async def deliver(self, messages: Sequence[Message], key: UUID) -> list[Outcome]:  # noqa: ARG002 - as `Channel` has it
         """Accept."""
         return [Outcome(Verdict.SENT) for _ in messages]
+
+    async def close(self) -> None:
+        await self._real.close()
 
 
 def run(context: PhaseContext) -> SendReport:
@@ -105,45 +107,37 @@ async def _pump(context: PhaseContext, tally: Tally, budget: SendBudget) -> list
     """Run all channels to their end; raises the first database error when every one is done."""
     renderer = Renderer(context.settings)
     channels = _channels(context)
-    pumps = [_make(channel, context, tally, budget, renderer) for channel in channels]
-    loop = asyncio.get_running_loop()
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in previous:
-        loop.add_signal_handler(number, context.stop.request, number)
-    keeper = asyncio.create_task(_keep_locks(context, pumps))
+    pumps: list[Pump] = []
     try:
-        await asyncio.gather(*(pump.run() for pump in pumps))
-    finally:
+        pumps += [_make(channel, context, tally, budget, renderer) for channel in channels]
+        keeper = asyncio.create_task(_keep_locks(context, pumps))
+        ends = await asyncio.gather(*(pump.run() for pump in pumps), return_exceptions=True)
         keeper.cancel()
-        for number, handler in previous.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)
+    finally:
         for pump in pumps:
             pump.outbound.close()
         await asyncio.gather(*(channel.close() for channel in channels))
-    for pump in pumps:
-        if pump.error:
-            raise pump.error
+    for error in [*(pump.error for pump in pumps), *ends]:
+        if error:
+            raise error
     return pumps
 
 
 def _channels(context: PhaseContext) -> list[Channel]:
-    if context.database.simulate:
-        states = configuration(context.settings)
-        return [SimulatedChannel(name, state.provider) for name, state in states.items() if state.complete]
-    return list(open_channels(context.settings).values())
+    channels: list[Channel] = list(open_channels(context.settings).values())
+    return [SimulatedChannel(channel) for channel in channels] if context.database.simulate else channels
 
 
 def _make(channel: Channel, context: PhaseContext, tally: Tally, budget: SendBudget, renderer: Renderer) -> Pump:
     rollout, settings = context.rollout, context.settings
-    outbound = Outbound(context.database, context.run_id, channel.name, channel.provider, rollout.allowed_ids)
-    window = channel.limits.key_window or timedelta(0)
-    outbound.settle_unknown(settings.resend_unknown, context.clock() - window)
+    outbound = Outbound(context.database, context.run_id, channel, rollout.allowed_ids)
+    for queue, number in outbound.settle_unknown(settings.resend_unknown, context.clock()).items():
+        tally.settled(queue, channel.name, 0 if settings.resend_unknown else number)
     per_request, rate = channel.limits.max_batch, channel.limits.requests_per_second
     if wished := settings.rate_limits.get(channel.name):
         per_request = max(min(per_request, wished // 60), 1)  # at most a second's worth at once
         rate = wished / 60 / per_request
-    pacer = Pacer(None) if context.database.simulate else Pacer(rate, channel.limits.seconds_per_destination)
+    pacer = Pacer(None if context.database.simulate else rate, channel.limits.seconds_per_destination)
     judge = Judge(channel, settings, budget, tally, pacer, per_request)
     return Pump(outbound, Contents(renderer, channel.name, settings), context, judge)
 

@@ -37,15 +37,26 @@ class Tally:
         self._queues[queue, f"skipped_{reason}"] += 1
         self._channels[channel, "skipped"] += 1
 
+    def settled(self, queue: Queue, channel: ChannelName, number: int) -> None:
+        """Messages of unknown outcome that failed by ALERTS_UNKNOWN_OUTCOME."""
+        self._queues[queue, "failed"] += number
+        if number:
+            self._channels[channel, "failed"] += number
+
     def tried(self, queue: Queue, channel: ChannelName, user_id: int, outcome: Outcome, status: MessageStatus) -> None:
         """A message that was offered to its provider, and the row's next status."""
         if status is MessageStatus.QUEUED and outcome.verdict is not Verdict.RETRY:
             return  # waits, halts and splits use no attempt
-        key = "retried" if status is MessageStatus.QUEUED else status.value
+        key = _key(status)
         self._queues[queue, key] += 1
         self._channels[channel, key] += 1
         if self.by_recipient and status is MessageStatus.SENT:
             self._recipients[user_id, channel, queue] += 1
+
+    def untried(self, queue: Queue, channel: ChannelName, status: MessageStatus) -> None:
+        """A message whose attempt was given back."""
+        self._queues[queue, _key(status)] -= 1
+        self._channels[channel, _key(status)] -= 1
 
     def counts(self) -> dict[str, Any]:
         """Phase C's `counts` of the run document."""
@@ -75,3 +86,7 @@ class Tally:
             }
             for user_id, channel in pairs[:RECIPIENTS_SHOWN]
         ]
+
+
+def _key(status: MessageStatus) -> str:
+    return "retried" if status is MessageStatus.QUEUED else status.value

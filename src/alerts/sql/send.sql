@@ -27,6 +27,7 @@ WHERE channel = %(channel)s AND status = 'queued' AND {ours} AND send_key = (
     WHERE channel = %(channel)s AND status = 'queued' AND send_key IS NOT NULL AND {ours}
     GROUP BY send_key
     HAVING count(*) <= %(limit)s
+        AND min(send_key_at) > %(keys_since)s
         AND bool_and(next_retry_at IS NULL OR next_retry_at <= %(now)s)
         AND bool_and(%(allowed)s::bigint[] IS NULL OR user_id = ANY(%(allowed)s::bigint[]))
     ORDER BY min(id)
@@ -51,13 +52,14 @@ FOR UPDATE SKIP LOCKED
 SELECT
     d.id, d.user_id, d.alert_event_id AS content_id, t.destination, d.attempts, d.send_key,
     CASE
+        WHEN u.id IS NULL OR e.id IS NULL THEN 'no_longer_wanted'
         WHEN e.created_at < %(oldest)s THEN 'expired'
         WHEN c.enabled IS FALSE THEN 'no_longer_wanted'
         WHEN COALESCE(t.destination, '') = '' THEN 'missing_destination'
     END AS refusal
 FROM ({picked}) AS d
-JOIN alert_events AS e ON e.id = d.alert_event_id
-JOIN users AS u ON u.id = d.user_id
+LEFT JOIN alert_events AS e ON e.id = d.alert_event_id
+LEFT JOIN users AS u ON u.id = d.user_id
 CROSS JOIN LATERAL (SELECT {destination} AS destination) AS t
 LEFT JOIN user_alert_channels AS c ON c.user_id = d.user_id AND c.channel = d.channel
 ORDER BY {order}
@@ -67,13 +69,14 @@ ORDER BY {order}
 SELECT
     d.id, d.user_id, d.id AS content_id, t.destination, d.attempts, d.send_key,
     CASE
+        WHEN u.id IS NULL THEN 'no_longer_wanted'
         WHEN d.window_end + 3 * (d.window_end - d.window_start) < %(now)s THEN 'expired'
         WHEN c.enabled IS FALSE THEN 'no_longer_wanted'
         WHEN NOT EXISTS (SELECT FROM user_alert_digest_items AS i WHERE i.digest_id = d.id) THEN 'no_longer_wanted'
         WHEN COALESCE(t.destination, '') = '' THEN 'missing_destination'
     END AS refusal
 FROM ({picked}) AS d
-JOIN users AS u ON u.id = d.user_id
+LEFT JOIN users AS u ON u.id = d.user_id
 CROSS JOIN LATERAL (SELECT {destination} AS destination) AS t
 LEFT JOIN user_alert_channels AS c ON c.user_id = d.user_id AND c.channel = d.channel
 ORDER BY {order}
@@ -107,9 +110,12 @@ WHERE d.id = r.id AND d.status = 'sending' AND d.claimed_by = %(run_id)s
 
 -- name: give_back
 -- Requests that made up an outage get their attempt back and are due again.
-UPDATE {table}
-SET status = 'queued', attempts = greatest(attempts - 1, 0), next_retry_at = NULL, failure_reason = NULL, claimed_by = NULL
-WHERE id = ANY(%(ids)s::bigint[]) AND status IN ('queued', 'failed')
+UPDATE {table} AS d
+SET status = 'queued', attempts = greatest(d.attempts - o.times, 0), next_retry_at = NULL, failure_reason = NULL,
+    claimed_by = NULL
+FROM (SELECT id, count(*)::int AS times FROM unnest(%(ids)s::bigint[]) AS id GROUP BY id) AS o
+WHERE d.id = o.id AND d.status IN ('queued', 'failed') AND d.failure_reason = ANY(%(outages)s::text[])
+RETURNING d.id
 
 -- name: move_telegram
 -- A group that became a supergroup has a new chat id.
