@@ -7,12 +7,13 @@ are taken for granted.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.padding import Padding
@@ -22,7 +23,7 @@ from rich.text import Text
 
 from src.alerts.models import Phase, RunStatus
 
-PICTURE_COLUMNS = 130
+WIDE = 130
 Document = Mapping[str, Any]
 
 
@@ -56,20 +57,22 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Plain cells; the columns in `numbers` stand to the right, None is shown as a dash."""
+    """Plain cells, None as a dash. `numbers` stand to the right; these and `names` are not broken into lines."""
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
     numbers: Sequence[str] = ()
+    names: Sequence[str] = ()
 
 
 class Screen(Console):
-    """Prints data as it is, never as markup. One that records is as wide as a picture of it may be."""
+    """Prints data as it is, never as markup. Pipes and pictures are `WIDE`, unless COLUMNS says otherwise."""
 
     def __init__(self, *, stderr: bool = False, record: bool = False) -> None:
-        width = PICTURE_COLUMNS if record else None
-        super().__init__(stderr=stderr, record=record, width=width, markup=False, highlight=False, emoji=False)
+        super().__init__(stderr=stderr, record=record, markup=False, highlight=False, emoji=False)
+        if record or not (self.is_terminal or "COLUMNS" in os.environ):
+            self.width = WIDE
 
     def save_picture(self, path: str, title: str) -> None:
         """What this screen has shown, as an SVG."""
@@ -99,7 +102,9 @@ def print_table(table: Table, screen: Console | None = None) -> None:
         return
     grid = RichTable(title=table.title, title_justify="left", title_style="bold", header_style="bold")
     for column in table.columns:
-        grid.add_column(column, justify="right" if column in table.numbers else "left", overflow="fold")
+        justify: Literal["right", "left"] = "right" if column in table.numbers else "left"
+        whole = column in (*table.numbers, *table.names)
+        grid.add_column(column, justify=justify, no_wrap=whole, overflow="fold")
     for row in table.rows:
         grid.add_row(*("–" if cell is None else str(cell) for cell in row))
     (screen or Screen()).print(grid)

@@ -39,7 +39,7 @@ def people_table(deliveries: Sequence[Delivery], outbox: Path, why_nothing: Call
         )
         rows += _rows_of(person, own) if own else [nothing]
     columns = ("user", "asked for", "got", "alerts", f"open in {outbox}/")
-    return Table("Who would have got them, and why", columns, rows)
+    return Table("Who would have got them, and why", columns, rows, names=columns[-1:])
 
 
 def days_table(days: Iterable[DaySummary]) -> Table:
@@ -78,7 +78,7 @@ def _rows_of(person: Person, deliveries: Sequence[Delivery]) -> Iterable[tuple[s
             else f"{_CHANNELS[channel]} {_why_digest(person, channel, channel in instants)}"
         )
         files = sorted({row.file for row in members if row.file}, key=lambda name: (len(name), name))
-        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        more = f" +{len(files) - 1}" if len(files) > 1 else ""
         numbers = ", ".join(str(row.alert_id) for row in members)
         yield *who, f"{way}{_ended(status, reason)}", numbers, f"{files[0]}{more}" if files else ""
         who = ("", "")

@@ -53,7 +53,7 @@ def _show_runs(database: Database, limit: int) -> int:
     with database.session() as session:
         found = list_runs(session, limit)
     columns = ("started (UTC)", "run", "phase", "status", "by", "took", "sent", "failed", "error")
-    console.print_table(Table("Runs", columns, [_row(run) for run in found], numbers=("took", "sent", "failed")))
+    console.print_table(Table("Runs", columns, [_row(run) for run in found], numbers=columns[5:8], names=columns[:2]))
     if not found:
         console.print_lines([Line(State.DOUBTFUL, "no run is on record")])
     return 0

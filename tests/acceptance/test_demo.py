@@ -7,7 +7,6 @@ import email.policy
 import json
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -33,16 +32,16 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Runner:
 
 
 def demo(newcomer: Runner, *arguments: str) -> Finished:
-    return newcomer.run(*INVOKE, *arguments, module="invoke", timeout=120, COLUMNS="160")
+    return newcomer.run(*INVOKE, *arguments, module="invoke", timeout=120)
 
 
 @pytest.fixture(scope="module")
 def day(newcomer: Runner) -> Finished:
-    """The demo of 8 March 2022."""
+    """The demo of 8 March 2022, in a directory where there was one before; it may take 30 seconds."""
     old = newcomer.directory / "outbox" / "demo" / "delivery-1000.eml"
     old.parent.mkdir(parents=True)
     old.write_text("of the last demo")
-    return demo(newcomer)
+    return newcomer.run(*INVOKE, "--svg", "demo.svg", module="invoke", timeout=30)
 
 
 def rows(table: str) -> list[list[str]]:
@@ -56,12 +55,6 @@ def test_it_ends_well_and_is_healthy(day: Finished) -> None:
     assert (day.exit_code, day.stderr) == (0, "")
     assert "preflight: 0 errors, 0 warnings" in day.stdout
     assert "Health: pass." in day.stdout
-
-
-def test_it_takes_less_than_thirty_seconds(newcomer: Runner, day: Finished) -> None:
-    began = time.monotonic()
-    assert demo(newcomer).exit_code == 0
-    assert time.monotonic() - began < 30
 
 
 def test_alerts_are_traced_to_real_events_and_prices(day: Finished) -> None:
@@ -95,6 +88,12 @@ def test_the_files_are_messages_to_the_invented_users(newcomer: Runner, day: Fin
     others = [json.loads(file.read_text()) for file in outbox.glob("*.json")]
     assert {message["channel"] for message in others} == {"telegram", "sms"}
     assert not (outbox / "delivery-1000.eml").exists()
+
+
+def test_a_second_demo_begins_anew(newcomer: Runner, day: Finished) -> None:
+    again = demo(newcomer)
+    assert again.exit_code == 0
+    assert rows(again.stdout) == rows(day.stdout)
 
 
 def test_days_are_replayed_one_run_each(newcomer: Runner) -> None:
@@ -149,14 +148,11 @@ def picture(file: Path) -> str:
     return re.sub(r"\d+\.\d&#160;s", "N&#160;s", text)
 
 
-def test_the_picture_in_the_readme_shows_what_the_demo_shows(newcomer: Runner) -> None:
-    assert demo(newcomer, "--svg", "demo.svg").exit_code == 0
-    assert picture(newcomer.directory / "demo.svg") == picture(ROOT / "examples" / "demo.svg"), (
-        "stale: invoke demo --svg examples/demo.svg"
-    )
-    (newcomer.directory / "demo.svg").unlink()
+def test_the_picture_in_the_readme_shows_what_the_demo_shows(newcomer: Runner, day: Finished) -> None:
+    shown, ours = picture(newcomer.directory / "demo.svg"), picture(ROOT / "examples" / "demo.svg")
+    assert shown == ours, "stale: invoke demo --svg examples/demo.svg"
 
 
-def test_it_leaves_nothing_but_its_two_directories(newcomer: Runner, day: Finished) -> None:
-    assert {path.name for path in newcomer.directory.iterdir()} == {".env", ".postgres", "outbox"}
+def test_it_leaves_nothing_but_its_two_directories_and_the_picture(newcomer: Runner, day: Finished) -> None:
+    assert {path.name for path in newcomer.directory.iterdir()} == {".env", ".postgres", "outbox", "demo.svg"}
     assert {path.name for path in (newcomer.directory / "outbox").iterdir()} <= {"demo"}

@@ -63,7 +63,7 @@ def test_messages_of_one_kind_share_a_row_that_names_a_file() -> None:
     ]
     table = story.people_table(rows, Path("outbox"), WHY)
     first, second, third = [row for row in table.rows if row[0] in ("5 pro", "")]
-    assert first[2:] == ("mail", "1, 2", "delivery-9.eml and 1 more")
+    assert first[2:] == ("mail", "1, 2", "delivery-9.eml +1")
     assert second[2:] == ("SMS (skipped: missing destination)", "1", "")
     assert third[2:] == ("Telegram digest: the plan has no instants (waiting)", "3", "")
 
