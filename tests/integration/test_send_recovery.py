@@ -1,0 +1,246 @@
+"""What becomes of requests whose outcome nobody knows (I6): repeated under their key while it protects, else by the
+owner's rule. Members, content and key stay as they were until the outcome is known."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from src.db.connection import Database
+from tests.factories import NOW, World
+from tests.integration.sending import BREVO, RESEND, TELEGRAM, Sending
+from tests.providers.answers import Answer
+from tests.providers.process import Provider
+
+MINUTE = timedelta(minutes=1)
+LATER = 20 * MINUTE  # past every backoff of a first attempt
+EMAIL = {"resend": RESEND, "brevo": BREVO}
+WINDOWS = {"resend": 24 * 60, "brevo": 30}  # minutes
+LONG_WAIT = Answer(429, {"name": "rate_limit_exceeded"}, {"Retry-After": "600"})
+BETWEEN = {
+    "resend": (LONG_WAIT, "unavailable", "daily_quota", "invalid_key", "proxy_400"),
+    "brevo": (LONG_WAIT, "unavailable", "not_enough_credits", "unauthorized", "proxy_400"),
+}
+
+
+@pytest.fixture
+def sending(database: Database, world: World, provider: Provider) -> Sending:
+    return Sending(database, world, provider)
+
+
+def killed(sending: Sending, users: list[int], provider: str, minutes_ago: float = 5) -> None:
+    """The instants of these people were in one request when a run was killed."""
+    sending.world.execute(
+        "UPDATE user_alert_deliveries SET status = 'sending', claimed_by = 'a run that is gone', claimed_at = %(at)s,"
+        " send_key = '4711b1f0-5c1e-4b3f-9a57-0242ac120002', send_key_at = %(at)s, send_provider = %(provider)s"
+        " WHERE user_id = ANY(%(users)s::bigint[])",
+        users=users,
+        at=NOW - minutes_ago * MINUTE,
+        provider=provider,
+    )
+
+
+@pytest.mark.parametrize("name", EMAIL)
+def test_an_unanswered_batch_is_repeated_whole_byte_for_byte_and_goes_out_once(
+    sending: Sending, provider: Provider, name: str
+) -> None:
+    people = sending.people(5)
+    sending.instants(people)
+    provider.script(name, "drop_accepted")
+    sending.run(EMAIL[name])
+    more = sending.people(2)
+    sending.instants(more, severity=5)  # goes before them, and must not join them
+    report = sending.run(EMAIL[name], later=LATER)
+    assert sending.accepted() == sending.addresses(people + more)
+    assert sending.statuses() == {"sent": 7}
+    first, again, other = provider.requests
+    assert (first["content"], first["key"]) == (again["content"], again["key"])
+    assert first["headers"]["Content-Length"] == again["headers"]["Content-Length"]
+    assert other["key"] != first["key"]
+    assert report.counts["recovered"] == 0  # their run was not killed
+
+
+@pytest.mark.parametrize(("name", "between"), [(name, answer) for name, found in BETWEEN.items() for answer in found])
+def test_an_answer_that_does_not_settle_an_earlier_request_keeps_its_key(
+    sending: Sending, provider: Provider, name: str, between: str | Answer
+) -> None:
+    people = sending.people(3)
+    sending.instants(people)
+    provider.script(name, "drop_accepted")
+    sending.run(EMAIL[name])
+    provider.script(name, default=between)
+    sending.run(EMAIL[name], later=3 * MINUTE)
+    provider.script(name)
+    sending.run(EMAIL[name], later=LATER)
+    assert sending.accepted() == sending.addresses(people)
+    assert sending.statuses() == {"sent": 3}
+    assert len({request["key"] for request in provider.requests}) == 1
+
+
+@pytest.mark.parametrize("name", EMAIL)
+def test_what_a_killed_run_left_is_recovered_under_its_key(sending: Sending, provider: Provider, name: str) -> None:
+    people = sending.people(3)
+    sending.instants(people)
+    killed(sending, people, name)
+    report = sending.run(EMAIL[name])
+    assert (report.counts["recovered"], sending.statuses()) == (3, {"sent": 3})
+    assert [request["key"] for request in provider.requests] == ["4711b1f0-5c1e-4b3f-9a57-0242ac120002"]
+
+
+@pytest.mark.parametrize("fail", [False, True])
+@pytest.mark.parametrize("why", ["the window is over", "another provider", "no keys"])
+def test_without_a_key_that_protects_the_owners_rule_decides(
+    sending: Sending, provider: Provider, why: str, fail: bool
+) -> None:
+    people = sending.people(3)
+    channel, environ, was = "email", BREVO, "brevo"
+    if why == "no keys":
+        channel, environ, was = "telegram", TELEGRAM, "telegram"
+    elif why == "another provider":
+        was = "resend"
+    sending.instants(people, channel)
+    killed(sending, people, was, minutes_ago=WINDOWS["brevo"] - 0.5 if why == "the window is over" else 5)
+    report = sending.run({**environ, "ALERTS_UNKNOWN_OUTCOME": "fail" if fail else "resend"})
+    counts = report.counts["deliveries"]
+    assert report.counts["recovered"] == 3
+    if fail:
+        assert sending.rows("status, failure_reason, send_key") == [("failed", "outcome_unknown", None)] * 3
+        assert (counts["failed"], counts["sent"], provider.requests) == (3, 0, [])
+        assert report.counts["by_channel"][channel]["failed"] == 3
+    else:
+        assert sending.statuses() == {"sent": 3}
+        assert len(provider.accepted) == 3
+        assert "4711b1f0-5c1e-4b3f-9a57-0242ac120002" not in {request["key"] for request in provider.requests}
+
+
+@pytest.mark.parametrize("name", EMAIL)
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_key_is_relied_on_until_just_before_its_window_ends(
+    sending: Sending, provider: Provider, name: str, inside: bool
+) -> None:
+    people = sending.people(1)
+    sending.instants(people)
+    killed(sending, people, name, minutes_ago=WINDOWS[name] - (1.5 if inside else 0.5))
+    sending.run({**EMAIL[name], "ALERTS_UNKNOWN_OUTCOME": "fail"})
+    assert sending.statuses() == ({"sent": 1} if inside else {"failed": 1})
+
+
+@pytest.mark.parametrize("fail", [False, True])
+def test_a_request_cut_off_after_it_was_written_falls_under_the_same_rule(
+    sending: Sending, provider: Provider, fail: bool
+) -> None:
+    people = sending.people(3)
+    sending.instants(people, "telegram")
+    provider.script("telegram", "ok", "drop_accepted")
+    environ = {**TELEGRAM, "ALERTS_SEND_CONCURRENCY": "1", "ALERTS_UNKNOWN_OUTCOME": "fail" if fail else "resend"}
+    sending.run(environ)
+    assert sending.statuses() == {"sent": 2, "failed" if fail else "queued": 1}
+    sending.run(environ, later=LATER)
+    assert sending.statuses() == ({"sent": 2, "failed": 1} if fail else {"sent": 3})
+    assert sorted(sending.accepted().values()) == ([1, 1, 1] if fail else [1, 1, 2])
+
+
+def test_an_outage_gives_no_attempt_back_to_what_must_not_be_sent_twice(sending: Sending, provider: Provider) -> None:
+    sending.instants(sending.people(8), "telegram")
+    provider.script("telegram", default="drop_accepted")
+    environ = {**TELEGRAM, "ALERTS_SEND_CONCURRENCY": "1", "ALERTS_UNKNOWN_OUTCOME": "fail"}
+    report = sending.run(environ)
+    assert report.counts["halted_channels"] == ["telegram"]
+    assert sending.statuses() == {"failed": 5, "queued": 3}
+    assert report.counts["deliveries"]["failed"] == 5
+    provider.script("telegram")
+    sending.run(environ, later=LATER)
+    assert set(sending.accepted().values()) == {1}
+    assert len(sending.accepted()) == 8
+
+
+def test_what_is_recovered_too_old_expires(sending: Sending, provider: Provider) -> None:
+    people = sending.people(2)
+    sending.instants(people, created_at=NOW - timedelta(hours=25))
+    killed(sending, people, "resend")
+    report = sending.run()
+    assert sending.rows("status, failure_reason") == [("skipped", "expired")] * 2
+    assert report.counts["deliveries"]["skipped_expired"] == 2
+    assert provider.requests == []
+
+
+def test_digests_are_recovered_as_well(sending: Sending, provider: Provider) -> None:
+    people = sending.people(3)
+    sending.digests(people)
+    provider.script("resend", "drop_accepted")
+    sending.run()
+    sending.world.execute("UPDATE user_alert_digests SET status = 'sending', claimed_by = 'a run that is gone'")
+    report = sending.run(later=LATER)
+    assert sending.accepted() == sending.addresses(people)
+    assert (report.counts["recovered"], sending.statuses("digests")) == (3, {"sent": 3})
+
+
+@pytest.mark.parametrize("gate", ["cap", "allowlist"])
+def test_a_batch_waits_for_a_run_that_admits_all_of_it_and_others_go_on(
+    sending: Sending, provider: Provider, gate: str
+) -> None:
+    people = sending.people(4)
+    sending.instants(people)
+    provider.script("resend", "drop_accepted")
+    sending.run()
+    late = sending.people(2)
+    sending.instants(late)
+    kept = sending.rows("status, attempts, send_key", user_id=people[0])
+    if gate == "cap":
+        report = sending.run(later=LATER, max_send=3)
+    else:
+        report = sending.run(later=LATER, allowlist=frozenset({*people[1:], *late}))
+    assert sending.accepted() == sending.addresses(people + late)
+    assert sending.statuses() == {"queued": 4, "sent": 2}
+    assert sending.rows("status, attempts, send_key", user_id=people[0]) == kept
+    assert report.counts["deliveries"]["sent"] == 2
+    sending.run(later=LATER)
+    assert sending.statuses() == {"sent": 6}
+    assert sending.accepted() == sending.addresses(people + late)
+    assert provider.requests[0]["content"] == provider.requests[2]["content"]
+
+
+def test_another_body_under_a_known_key_means_that_it_was_sent(sending: Sending, provider: Provider) -> None:
+    people = sending.people(3)
+    sending.instants(people)
+    provider.script("resend", "drop_accepted")
+    sending.run()
+    sending.world.execute("UPDATE alert_events SET headline = 'Edited meanwhile'")
+    sending.run(later=LATER)
+    assert (sending.statuses(), sending.accepted()) == ({"sent": 3}, sending.addresses(people))
+
+
+def test_a_batch_still_under_way_at_the_provider_is_asked_about_again(sending: Sending, provider: Provider) -> None:
+    people = sending.people(2)
+    sending.instants(people)
+    killed(sending, people, "resend")
+    provider.script("resend", "concurrent")
+    sending.run()
+    assert sending.statuses() == {"queued": 2}
+    sending.run(later=LATER)
+    assert (sending.statuses(), sending.accepted()) == ({"sent": 2}, sending.addresses(people))
+    assert len({request["key"] for request in provider.requests}) == 1
+
+
+def test_who_opted_out_of_a_batch_of_unknown_outcome_is_not_asked_for_again(
+    sending: Sending, provider: Provider
+) -> None:
+    people = sending.people(3)
+    sending.instants(people)
+    killed(sending, people, "resend")
+    sending.world.insert("user_alert_channels", user_id=people[1], channel="email", enabled=False)
+    sending.run()
+    assert sending.statuses() == {"sent": 2, "skipped": 1}
+    assert sending.accepted() == sending.addresses([people[0], people[2]])
+
+
+def test_a_dry_run_counts_recovery_and_changes_nothing(sending: Sending, provider: Provider) -> None:
+    people = sending.people(3)
+    sending.instants(people, "telegram")
+    killed(sending, people, "telegram")
+    before = sending.world.rows("SELECT * FROM user_alert_deliveries ORDER BY id")
+    report = sending.run({**TELEGRAM, "ALERTS_UNKNOWN_OUTCOME": "fail"}, simulate=True)
+    assert (report.counts["recovered"], report.counts["deliveries"]["failed"]) == (3, 3)
+    assert sending.world.rows("SELECT * FROM user_alert_deliveries ORDER BY id") == before
+    assert provider.requests == []
