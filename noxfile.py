@@ -53,6 +53,14 @@ def workflow(session: nox.Session) -> None:
 
 
 @nox.session
+def admin(session: nox.Session) -> None:
+    """The admin API against its OpenAPI description, and the dashboard in a browser (chromium)."""
+    session.install("-r", "requirements-dev.txt")
+    session.install("-r", "requirements-admin.txt")
+    session.run("pytest", "-p", "no:schemathesis", "tests/admin", *session.posargs)
+
+
+@nox.session
 def integration(session: nox.Session) -> None:
     """Database, HTTP and the real process: TEST_DATABASE_URL, else Docker, else the embedded server.
 
@@ -76,8 +84,12 @@ def requirements(session: nox.Session) -> None:
     """Compile the pinned requirements from pyproject.toml; `-- --upgrade` looks for newer versions."""
     session.install("nox[uv]")
     session.run(*COMPILE, "pyproject.toml", "--output-file=requirements.txt", *session.posargs)
-    dev = ("--extra=dev", "--constraint=requirements.txt", "--output-file=requirements-dev.txt")
+    api = ("--extra=api", "--constraint=requirements.txt", "--output-file=requirements-api.txt")
+    session.run(*COMPILE, "pyproject.toml", *api, *session.posargs)
+    dev = ("--extra=api", "--extra=dev", "--constraint=requirements-api.txt", "--output-file=requirements-dev.txt")
     session.run(*COMPILE, "pyproject.toml", *dev, *session.posargs)
+    admin = ("--constraint=requirements-dev.txt", "--output-file=requirements-admin.txt")
+    session.run(*COMPILE, "requirements-admin.in", *admin, *session.posargs)
     workflow = ("--constraint=requirements-dev.txt", "--output-file=requirements-workflow.txt")
     session.run(*COMPILE, "requirements-workflow.in", *workflow, *session.posargs)
     contracts = ("--constraint=requirements-dev.txt", "--output-file=requirements-contracts.txt")

@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 from tests.process import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 MEND = "stale: run `nox -s requirements`"
 
 
@@ -31,7 +32,8 @@ def _direct(name: str) -> set[str]:
     ("name", "wanted"),
     [
         ("requirements.txt", PROJECT["dependencies"]),
-        ("requirements-dev.txt", PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]),
+        ("requirements-api.txt", PROJECT["dependencies"] + EXTRAS["api"]),
+        ("requirements-dev.txt", PROJECT["dependencies"] + EXTRAS["api"] + EXTRAS["dev"]),
     ],
 )
 def test_compiled_requirements_are_current(name: str, wanted: list[str]) -> None:
@@ -43,10 +45,15 @@ def test_compiled_requirements_are_current(name: str, wanted: list[str]) -> None
 
 
 def test_development_pins_the_versions_of_production() -> None:
-    assert _pins("requirements.txt").items() <= _pins("requirements-dev.txt").items(), MEND
+    assert _pins("requirements.txt").items() <= _pins("requirements-api.txt").items(), MEND
+    assert _pins("requirements-api.txt").items() <= _pins("requirements-dev.txt").items(), MEND
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_cron_installs_nothing_of_the_server() -> None:
+    assert not {"fastapi", "pydantic", "starlette", "uvicorn"} & _pins("requirements.txt").keys()
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-api.txt", "requirements-dev.txt"])
 def test_requirements_carry_hashes_and_no_place(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     assert not re.search(r"^\s*-|://", text.replace("    --hash=", ""), flags=re.MULTILINE)
