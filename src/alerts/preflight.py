@@ -22,8 +22,8 @@ from src.db.catalogue import Found, catalogue, differences
 from src.db.connection import Database, Session, load_queries
 from src.db.embedded import resolve
 from src.db.failures import MISMATCH
-from src.db.locks import RunLocks, lock_key
-from src.errors import AlertsError, ConfigError, Finding
+from src.db.locks import RunLocks, lock_key, phase_lock_name
+from src.errors import AlertsError, ConfigError, Finding, LockLostError
 from src.settings import Settings
 
 SCHEMA_VERSION = 1
@@ -72,6 +72,10 @@ class Facts:
     def sends(self) -> bool:
         return self.phase in ("c", "all")
 
+    @property
+    def schema_known(self) -> bool:
+        return self.schema is not None and self.found is not None
+
     def schema_findings(self) -> list[Finding]:
         if self.schema is None or self.found is None:
             return []
@@ -90,7 +94,7 @@ def preflight(
     return {
         "schema_version": SCHEMA_VERSION,
         "db_ok": facts.server is not None and not any(code.startswith(("database.", "locks.")) for code in broken),
-        "migrations_ok": facts.found is not None and not any(code.startswith("schema.") for code in broken),
+        "migrations_ok": facts.schema_known and not any(code.startswith("schema.") for code in broken),
         "channels_configured": {name.value: channel.complete for name, channel in facts.channels.items()},
         "rollout": {
             "phase": phase,
@@ -140,12 +144,18 @@ def _look(facts: Facts, session: Session, database: Database) -> None:
 
 
 def _locks_hold(session: Session, database: Database) -> bool:
-    """Whether a lock that another connection holds as runs do is held, and a transaction has one backend."""
+    """Whether locks that another connection holds as runs do are held, and a transaction has one backend."""
     name = f"preflight-{os.urandom(8).hex()}"
-    with RunLocks(database, name):
-        before = session.value(_SQL["backend"])
-        taken = session.value(_SQL["try_lock"], {"key": lock_key(name)})
-        return not taken and session.value(_SQL["backend"]) == before
+    try:
+        with RunLocks(database, name) as locks:
+            held = locks.try_phase(name)
+            keys = (lock_key(name), lock_key(phase_lock_name(name)))
+            taken = [session.value(_SQL["try_lock"], {"key": key}) for key in keys]
+            backends = {session.value(_SQL["backend"]) for _ in range(3)}
+            locks.release_phase()
+    except LockLostError:
+        return False
+    return held and not any(taken) and len(backends) == 1
 
 
 def _database(facts: Facts) -> Iterable[Finding]:
