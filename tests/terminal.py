@@ -21,7 +21,7 @@ def on_terminal(
     process = subprocess.Popen(  # the terminal is its controlling one, so that Ctrl-C is a signal
         command,
         cwd=cwd,
-        env={**environ, "COLUMNS": "120", "TERM": "dumb"},
+        env={"COLUMNS": "120", "TERM": "dumb", **environ},
         pass_fds=(theirs,),
         preexec_fn=lambda: os.login_tty(theirs),
     )

@@ -7,20 +7,19 @@ days: one run each evening.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import NoReturn
 
 from src import console
 from src.console import Line, Screen, State
 from src.demo import story
 from src.demo.history import History
-from src.demo.replay import EVENING, MORNING, DaySummary, Engine, StepError
+from src.demo.replay import EVENING, MORNING, DaySummary, Engine
 from src.demo.world import World, at
-from src.errors import AlertsError, Finding, UsageError
+from src.errors import Finding, UsageError
+from src.ops.command import concluded
 
 DEFAULT_DAY = date(2022, 3, 8)
 """The United States ban Russian oil; Brent settles at its highest since 2008."""
@@ -28,30 +27,17 @@ DEFAULT_DAY = date(2022, 3, 8)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo with these arguments; the exit code."""
-    signal.signal(signal.SIGTERM, _end)  # the embedded server is stopped on the way out
-    try:
-        history = History()
-        options = _parser().parse_args(argv)
-        first, last = _days(options, history)
-        screen = Screen(record=options.svg is not None)
-        _show(screen, history, first, last)
-        if options.svg:
-            screen.save_picture(options.svg, "invoke demo")
-    except StepError as error:
-        sys.stderr.write(error.log)
-        lines = [Line(State.BAD, text) for text in error.errors]
-        console.print_lines([*lines, Line(State.BAD, str(error))], Screen(stderr=True))
-        return error.exit_code
-    except AlertsError as error:
-        console.print_lines([Line(State.BAD, str(error))], Screen(stderr=True))
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+    return concluded(lambda: _main(_parser().parse_args(argv)))
+
+
+def _main(options: argparse.Namespace) -> int:
+    history = History()
+    first, last = _days(options, history)
+    screen = Screen(record=options.svg is not None)
+    _show(screen, history, first, last)
+    if options.svg:
+        screen.save_picture(options.svg, "invoke demo")
     return 0
-
-
-def _end(number: int, _frame: object) -> NoReturn:
-    raise SystemExit(128 + number)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -26,17 +27,12 @@ _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "LD_LIBRARY_P
 
 
 class StepError(AlertsError):
-    """A step of the demo failed; `log` is what the runner wrote to stderr."""
+    """A step of the demo failed: the runner's findings, and its exit code."""
 
     def __init__(self, step: str, finished: child.Finished) -> None:
-        document = finished.document or {}
-        code = finished.exit_code
-        super().__init__(
-            Finding("demo.step_failed", f"{step} ended with exit code {code}; its findings and its log stand above"),
-        )
-        self.exit_code = code
-        self.errors: list[str] = document.get("errors", [])
-        self.log = finished.stderr.decode(errors="replace")
+        errors = [Finding(*entry.split(": ", 1)) for entry in (finished.document or {}).get("errors", [])]
+        self.exit_code = finished.exit_code or 1
+        super().__init__(*errors, Finding("demo.stopped", f"{step} ended with exit code {self.exit_code}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +60,8 @@ class Engine:
         command = child.python("src.alerts.runner", *flags, "--now", now.isoformat())
         finished = child.run(command, environ=self._environ(), capture_stdout=True, capture_stderr=True)
         if finished.exit_code or finished.document is None:
+            if finished.exit_code < 128:
+                sys.stderr.write(finished.stderr.decode(errors="replace"))
             raise StepError(step, finished)
         return finished.document
 

@@ -7,6 +7,8 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn
 
 from src import console
 from src.alerts.phases.context import Stop
@@ -17,15 +19,26 @@ from src.settings import Secret, Settings, process_environment, read_settings
 
 
 def concluded(action: Callable[[], int]) -> int:
-    """The exit code of a command; errors that people are meant to read stand on stderr."""
+    """The exit code of a command; errors that people are meant to read stand on stderr.
+
+    The first SIGINT or SIGTERM ends it, and lets go of what it holds on the way out; a Ctrl-C can arrive
+    twice (see `child`). After a signal there is nothing to read.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
     try:
         return action()
     except AlertsError as error:
-        lines = [Line(State.BAD, finding.code, finding.text) for finding in error.findings]
-        console.print_lines(lines, Screen(stderr=True))
+        if error.exit_code < 128:
+            lines = [Line(State.BAD, finding.code, finding.text) for finding in error.findings]
+            console.print_lines(lines, Screen(stderr=True))
         return error.exit_code
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    for again in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(again, signal.SIG_IGN)
+    raise SystemExit(128 + number)
 
 
 def settings() -> Settings:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import email
 import email.policy
 import json
+import os
 import re
 import signal
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.process import ROOT, Finished, Runner, wait_for
+from tests.terminal import on_terminal
 
 INVOKE = ("--search-root", str(ROOT), "demo")
 HOSTILE = {
@@ -140,6 +144,26 @@ def picture(file: Path) -> str:
     """What a picture shows, without the time that things took."""
     text = "\n".join(re.findall(r"<text [^>]*>([^<]*)</text>", file.read_text(encoding="utf-8")))
     return re.sub(r"\d+\.\d&#160;s", "N&#160;s", text)
+
+
+def on_screen(newcomer: Runner, *arguments: str, answers: Mapping[str, str] | None = None) -> Finished:
+    environ = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **newcomer.environ, "TERM": "xterm"}
+    command = [sys.executable, "-m", "invoke", *INVOKE, *arguments]
+    return on_terminal(command, cwd=newcomer.directory, environ=environ, answers=answers or {}, timeout=120)
+
+
+def test_a_replay_on_a_terminal_shows_a_bar(newcomer: Runner) -> None:
+    done = on_screen(newcomer, "--from", "2022-02-23", "--to", "2022-02-24")
+    assert done.exit_code == 0
+    assert re.search(r"2022-02-24.*━.* 50%", done.stdout)
+
+
+def test_ctrl_c_ends_it_without_a_word(newcomer: Runner) -> None:
+    days = ("--from", "2022-01-01", "--to", "2022-03-12")
+    done = on_screen(newcomer, *days, answers={"preflight": "\x03"})
+    assert done.exit_code == 130
+    assert not re.search("Traceback|✗", done.stdout)
+    assert not (newcomer.directory / ".postgres" / "postmaster.pid").exists()
 
 
 def test_another_demo_begins_anew_and_shows_what_the_picture_in_the_readme_shows(newcomer: Runner) -> None:
