@@ -68,7 +68,7 @@ def _switched_off(facts: Facts) -> Iterable[Finding]:
 def _stuck(facts: Facts) -> Iterable[Finding]:
     if facts.stuck:
         mend = "run phase c, which picks up what a killed run had claimed"
-        yield Finding("sending.stuck", f"{facts.stuck} messages are claimed and no run sends them: {mend}")
+        yield Finding("sending.stuck", f"messages that are claimed while no run sends them: {facts.stuck}: {mend}")
 
 
 def _failed_run(facts: Facts) -> Iterable[Finding]:

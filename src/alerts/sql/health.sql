@@ -74,8 +74,8 @@ SELECT (
 -- The newest run that has ended and did something; one that was killed counts once the next has closed it.
 SELECT run_id, phase, status, triggered_by, started_at, duration_ms, counts
 FROM alerts_engine_runs
-WHERE status NOT IN ('running', 'skipped', 'disabled') AND dry_run IS NOT TRUE
-ORDER BY started_at DESC NULLS LAST
+WHERE started_at IS NOT NULL AND status NOT IN ('running', 'skipped', 'disabled') AND dry_run IS NOT TRUE
+ORDER BY started_at DESC
 LIMIT 1
 
 -- name: schedule
@@ -85,8 +85,8 @@ SELECT
     (
         SELECT COALESCE(finished_at, started_at)
         FROM alerts_engine_runs
-        WHERE status = 'success' AND dry_run IS NOT TRUE
-        ORDER BY started_at DESC NULLS LAST
+        WHERE started_at IS NOT NULL AND status = 'success' AND dry_run IS NOT TRUE
+        ORDER BY started_at DESC
         LIMIT 1
     ) AS last_success_at,
     EXISTS (

@@ -27,12 +27,12 @@ FROM (
             started_at,
             CASE WHEN jsonb_typeof(counts -> 'sent') = 'number' THEN (counts ->> 'sent')::numeric ELSE 0 END AS sent
         FROM alerts_engine_runs
-        WHERE dry_run IS NOT TRUE
-        ORDER BY started_at DESC NULLS LAST
+        WHERE started_at IS NOT NULL AND dry_run IS NOT TRUE
+        ORDER BY started_at DESC
         LIMIT 1000
     ) AS recent
     WHERE sent > 0
-    ORDER BY started_at DESC NULLS LAST
+    ORDER BY started_at DESC
     LIMIT 10
 ) AS senders
 

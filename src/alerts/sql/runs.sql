@@ -43,7 +43,8 @@ SELECT
     run_id, phase, COALESCE(dry_run, false) AS dry_run, triggered_by, actor, git_sha, started_at, finished_at,
     duration_ms, status, counts, error_summary, rollout
 FROM alerts_engine_runs
-ORDER BY started_at DESC NULLS LAST, id DESC
+WHERE started_at IS NOT NULL
+ORDER BY started_at DESC, id DESC
 LIMIT %(limit)s
 
 -- name: run_by_id
