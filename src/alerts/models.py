@@ -165,7 +165,7 @@ class Outcome:
     """What became of one message.
 
     `unknown`: the request was written and nobody knows whether the provider took it.
-    `wait_seconds`: how long the provider asks the channel to pause (`Verdict.WAIT`).
+    `wait_seconds`: how long the provider asks the channel to pause (`Verdict.WAIT`; None: it was not asked).
     `detail`: provider, status and the body's own code ("brevo 401 unauthorized"); never its text.
     `moved_to`: the destination's new id (Telegram group migration); the message is retried there.
     `asked`: the provider was asked at all, so the outcome tells something about it.

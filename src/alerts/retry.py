@@ -54,8 +54,8 @@ def decide(
     if outcome.verdict is Verdict.FAILED:
         return Decision(MessageStatus.FAILED, outcome.reason, attempts + 1)
     if outcome.verdict is Verdict.WAIT:
-        wait = timedelta(seconds=outcome.wait_seconds or 1)
-        return Decision(MessageStatus.QUEUED, outcome.reason, attempts, now + wait, keep_key)
+        due = None if outcome.wait_seconds is None else now + timedelta(seconds=outcome.wait_seconds)
+        return Decision(MessageStatus.QUEUED, outcome.reason, attempts, due, keep_key)
     if outcome.verdict is Verdict.SPLIT:
         return Decision(MessageStatus.QUEUED, outcome.reason, attempts)
     if outcome.verdict is Verdict.HALT:

@@ -53,7 +53,7 @@ class Provider:
 
     @property
     def requests(self) -> list[dict[str, Any]]:
-        """Every request: `provider`, `path`, `headers`, `content`, `key`."""
+        """Every request: `provider`, `path`, `headers`, `content`, `key`, `at` (monotonic seconds)."""
         requests: list[dict[str, Any]] = self._call("/control/record")["requests"]
         return requests
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -83,7 +84,7 @@ class FaultServer:
         raw = await http_request.read()
         request = parse(provider, http_request.path, http_request.headers, raw)
         self.requests.append({"provider": provider, "path": request.path, "headers": dict(request.headers),
-                              "content": request.content, "key": request.key})  # fmt: skip
+                              "content": request.content, "key": request.key, "at": time.monotonic()})  # fmt: skip
         answer = self.scripts[provider].answer(request)
         await asyncio.sleep(answer.seconds_before)
         known = self._keys.get((provider, request.key or ""))
