@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
+from typing import Any
 
 import pytest
 
 from src.alerts.codes import CODES
 from src.alerts.models import ChannelName
 from tasks import namespace
+from tests.documents import masked
 from tests.process import ROOT
 from tests.unit.test_summary import CASES, headline, made
 
@@ -85,6 +88,23 @@ def test_secrets_and_variables_are_those_of_the_workflow() -> None:
 def test_each_task_that_the_guide_tells_to_run_is_there() -> None:
     told = "".join(part for part in GUIDE.split("\n## ") if not part.startswith(("Preflight codes", "Health codes")))
     assert set(re.findall(r"invoke ([a-z.-]+)", told)) <= set(namespace.task_names)
+
+
+def _masked(value: Any, path: tuple[tuple[Any, Any], ...] = ()) -> Any:
+    """A document as its snapshot has it: times and ids replaced by their names."""
+    if isinstance(value, dict):
+        return {key: _masked(inner, (*path, (key, type(inner)))) for key, inner in value.items()}
+    return masked(value, path)
+
+
+@pytest.mark.parametrize(
+    ("flag", "snapshot"), [("preflight", "test_preflight/test_all_well"), ("health", "test_health/test_a_quiet_day")]
+)
+def test_each_example_is_the_document_that_a_snapshot_locks(flag: str, snapshot: str) -> None:
+    example = re.search(rf"`python -m src\.alerts\.runner --{flag}`[^`]*```json\n(.*?)```", GUIDE, re.DOTALL)
+    assert example
+    locked = (ROOT / f"tests/integration/__snapshots__/{snapshot}.json").read_text(encoding="utf-8")
+    assert _masked(json.loads(example[1])) == json.loads(locked)
 
 
 def test_links_within_the_guide_lead_somewhere() -> None:
