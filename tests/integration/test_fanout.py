@@ -240,3 +240,44 @@ def test_a_plan_that_says_nothing_of_instants_has_digests_only(database: Databas
     counts = fanned_out(database)
     assert (counts["deliveries_created"], counts["moved_to_digest"]) == (1, 0)
     assert rows(world) == [(1, "digest")]
+
+
+@pytest.mark.parametrize(
+    ("user", "count"),
+    [
+        ({"phone_number": "+31600000001", "channels": {"sms": {"delivery_mode": "digest"}}}, "prefs"),
+        ({"phone_number": "+31600000001", "channels": {"sms": {"enabled": False}}}, "prefs"),
+        ({"phone_number": "+31600000001", "prefs": [{"region": "Asia"}]}, "prefs"),
+        ({"phone_number": None}, "missing_dest"),
+        ({"phone_number": "  "}, "missing_dest"),
+    ],
+)
+def test_each_thing_that_stands_in_the_way_has_its_count(
+    database: Database, world: World, user: dict[str, Any], count: str
+) -> None:
+    """A text message is no digest; a wish for digests there means none at all."""
+    small_plan(world)
+    world.user("small", **user)
+    world.alert_event()
+    counts = fanned_out(database)
+    assert counts[f"deliveries_skipped_{count}"] == (2 if "prefs" in user else 1)
+    assert "sms" not in [row[0] for row in rows(world, "channel")]
+
+
+def test_one_row_of_interest_has_to_match_in_everything(database: Database, world: World) -> None:
+    """Two that match in part are none."""
+    prefs = [{"region": "Asia", "threshold": 50}, {"region": "Europe", "threshold": 90}]
+    world.user("pro", prefs=prefs)
+    world.user("pro", prefs=[*prefs, {"region": "europe", "threshold": 80}])
+    world.alert_event(score=80)
+    assert fanned_out(database)["deliveries_created"] == 1
+
+
+@pytest.mark.parametrize(("verified", "created"), [(True, 1), (None, 1), (False, 0)])
+def test_an_unknown_verification_counts_as_verified(
+    database: Database, world: World, verified: bool | None, created: int
+) -> None:
+    world.user("free", email_verified=verified)
+    world.alert_event()
+    counts = fanned_out(database)
+    assert (counts["deliveries_created"], counts["deliveries_skipped_missing_dest"]) == (created, 1 - created)
