@@ -13,7 +13,7 @@ from typing import Any
 
 from src.alerts.channels.configuration import configuration
 from src.alerts.checks import Check, Severity, run_checks
-from src.alerts.health_facts import LATELY, Count, Facts, LastRun, Waiting, gather
+from src.alerts.health_facts import Count, Facts, LastRun, Waiting, gather
 from src.alerts.models import ChannelName, Kind, MessageStatus, RunStatus, StopReason
 from src.alerts.rollout import Rollout
 from src.db.connection import Database
@@ -53,8 +53,7 @@ def computed(document: Mapping[str, Any]) -> bool:
 
 
 def _not_sending(facts: Facts) -> Iterable[Finding]:
-    due = [waiting.due_since for waiting in facts.waiting.values() if waiting.due_since]
-    if due and facts.now - min(due) >= LATELY and not facts.sent_lately and not facts.switched_off:
+    if facts.stopped and not facts.switched_off:
         mend = "look at the last run's errors, and whether the schedule runs"
         yield Finding("sending.stopped", f"messages are due and none was sent for 30 minutes: {mend}")
 
@@ -136,7 +135,7 @@ def _deliveries(counts: list[Count], channels: list[ChannelName]) -> dict[str, A
             "digest": _by_status(counts, channel, Kind.DIGEST, (MessageStatus.QUEUED, "batched")),
         }
         for channel in ChannelName
-        if channel in channels or any(count.channel == channel for count in counts)
+        if channel in channels or any(count.channel == channel and count.count for count in counts)
     }
 
 
@@ -145,7 +144,7 @@ def _digests(counts: list[Count], channels: list[ChannelName]) -> dict[str, Any]
     return {
         channel.value: _by_status(counts, channel, Kind.DIGEST, tuple(MessageStatus))
         for channel in (ChannelName.EMAIL, ChannelName.TELEGRAM)
-        if channel in channels or any(count.channel == channel for count in counts)
+        if channel in channels or any(count.channel == channel and count.count for count in counts)
     }
 
 

@@ -28,7 +28,6 @@ class Count:
     kind: str
     status: str
     count: int
-    last_sent_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +55,12 @@ class LastRun:
 class Schedule:
     last_started_at: datetime | None
     last_success_at: datetime | None
-    sent_lately: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """As of `now`. `interval`: the cadence of runs; `switched_off`: the settings let no message out."""
+    """As of `now`. `interval`: the cadence of runs; `switched_off`: the settings let no message out;
+    `stopped`: messages have been due for `LATELY`, and for as long none was sent."""
 
     now: datetime
     interval: timedelta
@@ -72,11 +71,7 @@ class Facts:
     stuck: int
     last_run: LastRun | None
     schedule: Schedule
-
-    @property
-    def sent_lately(self) -> bool:
-        moments = [count.last_sent_at for count in [*self.deliveries, *self.digests] if count.last_sent_at]
-        return self.schedule.sent_lately or any(self.now - moment < LATELY for moment in moments)
+    stopped: bool
 
 
 def gather(
@@ -89,16 +84,18 @@ def gather(
     if settings.database_url is None:
         raise DatabaseError(Finding("database.url_missing", "set DATABASE_URL to a PostgreSQL server"))
     database = database or Database(resolve(settings.database_url))
-    params = {
+    params: dict[str, Any] = {
         "now": now,
         "day_ago": now - timedelta(hours=24),
         "week_ago": now - timedelta(days=7),
         "stuck_before": now - STUCK_AFTER,
-        "sent_since": now - LATELY,
+        "lately": now - LATELY,
         "channels": channels,
         "allowed": rollout.allowed_ids,
     }
-    with database.session() as session, session.transaction():
+    with database.session() as session, session.transaction(by_index=True):
+        waiting = {row.queue: row for row in session.all(Waiting, _SQL["waiting"], params)}
+        overdue = any(row.due_since and row.due_since <= params["lately"] for row in waiting.values())
         runs = session.all(LastRun, _SQL["last_run"])
         return Facts(
             now=now,
@@ -106,8 +103,9 @@ def gather(
             switched_off=not settings.enabled or rollout.max_send == 0,
             deliveries=session.all(Count, _SQL["deliveries"], params),
             digests=session.all(Count, _SQL["digests"], params),
-            waiting={row.queue: row for row in session.all(Waiting, _SQL["waiting"], params)},
+            waiting=waiting,
             stuck=session.value(_SQL["stuck"], params),
             last_run=runs[0] if runs else None,
             schedule=session.one(Schedule, _SQL["schedule"], params),
+            stopped=overdue and not session.value(_SQL["sent_lately"], params),
         )

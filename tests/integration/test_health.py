@@ -183,6 +183,25 @@ def test_a_row_that_waits_for_its_retry_is_not_due(world: World, look: Health) -
     assert (look()["status"], look()["oldest_queued_minutes"]["deliveries"]) == ("warn", 100)
 
 
+DUE = {
+    "for half an hour": ({"created_at": ago(30)}, True),
+    "for less": ({"created_at": ago(29.9)}, False),
+    "since a retry of half an hour ago": ({"created_at": ago(100), "next_retry_at": ago(30)}, True),
+    "since a later retry": ({"created_at": ago(100), "next_retry_at": ago(29)}, False),
+}
+
+
+@pytest.mark.parametrize("case", DUE)
+def test_sending_has_stopped_if_something_is_due_for_half_an_hour(world: World, look: Health, case: str) -> None:
+    columns, stopped = DUE[case]
+    run_record(world, counts="{}")
+    world.delivery(world.user(), world.alert_event(), **columns)
+    world.delivery(world.user(), world.alert_event(), status="sent", created_at=ago(60 * 20), sent_at=ago(30))
+    assert ("sending.stopped" in codes(look())) == stopped
+    world.delivery(world.user(), world.alert_event(), status="sent", created_at=ago(60 * 20), sent_at=ago(29.9))
+    assert "sending.stopped" not in codes(look())
+
+
 def test_a_request_of_unknown_outcome_waits_like_others(world: World, look: Health) -> None:
     run_record(world)
     key = "00000000-0000-4000-8000-000000000001"
@@ -335,12 +354,12 @@ def plan_nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from plan_nodes(child)
 
 
-@pytest.mark.parametrize("query", ["deliveries", "digests", "waiting", "stuck", "last_run", "schedule"])
+@pytest.mark.parametrize("query", ["deliveries", "digests", "waiting", "stuck", "last_run", "schedule", "sent_lately"])
 def test_no_query_reads_a_table_whole(grown: World, query: str) -> None:
     """So it stays fast at millions of rows: each works from an index of what it needs."""
     params = {
-        "now": NOW, "day_ago": ago(24 * 60), "week_ago": ago(7 * 24 * 60), "stuck_before": ago(15),
-        "sent_since": ago(30), "channels": ["email"], "allowed": None,
+        "now": NOW, "day_ago": ago(24 * 60), "week_ago": ago(7 * 24 * 60), "stuck_before": ago(15), "lately": ago(30),
+        "channels": ["email"], "allowed": None,
     }  # fmt: skip
     (row,) = grown.rows("EXPLAIN (FORMAT JSON) " + _SQL[query], **params)
     nodes = list(plan_nodes(row["QUERY PLAN"][0]["Plan"]))

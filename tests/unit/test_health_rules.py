@@ -10,7 +10,7 @@ import pytest
 
 from src.alerts.checks import run_checks
 from src.alerts.health import CHECKS
-from src.alerts.health_facts import Count, Facts, LastRun, Schedule, Waiting
+from src.alerts.health_facts import Facts, LastRun, Schedule, Waiting
 from tests.factories import NOW
 
 
@@ -28,17 +28,14 @@ WELL = Facts(
     waiting={},
     stuck=0,
     last_run=LAST_RUN,
-    schedule=Schedule(ago(5), ago(5), sent_lately=False),
+    schedule=Schedule(ago(5), ago(5)),
+    stopped=False,
 )
 
 
-def due(created: float, since: float | None = None, queue: str = "deliveries") -> dict[str, Waiting]:
-    """A row created so many minutes ago, and due since then or since a retry."""
-    return {queue: Waiting(queue, 0, ago(created), ago(created if since is None else since))}
-
-
-def sent(minutes: float) -> list[Count]:
-    return [Count("email", "instant", "sent", 1, ago(minutes))]
+def due(minutes: float, queue: str = "deliveries") -> dict[str, Waiting]:
+    """A row that has been due for so long."""
+    return {queue: Waiting(queue, 0, ago(minutes), ago(minutes))}
 
 
 def changed(**facts: Any) -> Facts:
@@ -47,37 +44,27 @@ def changed(**facts: Any) -> Facts:
 
 CASES: dict[str, tuple[Facts, list[str], list[str]]] = {
     "well": (WELL, [], []),
-    "nothing due, nothing sent for long": (changed(deliveries=sent(600)), [], []),
-    "due for a moment, nothing sent for long": (changed(waiting=due(2), deliveries=sent(600)), [], []),
-    "due, and never sent": (changed(waiting=due(30)), ["sending.stopped"], ["sending.late"]),
-    "due for 29 minutes": (changed(waiting=due(29)), [], ["sending.late"]),
-    "due digest, and never sent": (changed(waiting=due(31, queue="digests")), ["sending.stopped"], []),
-    "late, but draining": (changed(waiting=due(300), deliveries=sent(29)), [], ["sending.late"]),
-    "late, and digests draining": (changed(waiting=due(300), digests=sent(29)), [], ["sending.late"]),
-    "late, and a run has sent": (
-        changed(waiting=due(300), schedule=Schedule(ago(5), ago(5), sent_lately=True)), [], ["sending.late"],
-    ),
-    "late, and no longer draining": (
-        changed(waiting=due(300), deliveries=sent(30)), ["sending.stopped"], ["sending.late"],
-    ),
-    "a retry has just become due": (changed(waiting=due(20, since=1)), [], ["sending.late"]),
+    "stopped": (changed(stopped=True), ["sending.stopped"], []),
+    "late": (changed(waiting=due(300)), [], ["sending.late"]),
+    "late and stopped": (changed(waiting=due(300), stopped=True), ["sending.stopped"], ["sending.late"]),
+    "old digests are not late": (changed(waiting=due(300, "digests")), [], []),
     "15 minutes are not late": (changed(waiting=due(15.5)), [], []),
     "16 minutes are": (changed(waiting=due(16)), [], ["sending.late"]),
     "switched off": (changed(waiting=due(10), switched_off=True), [], ["sending.switched_off"]),
     "switched off for long": (
-        changed(waiting=due(300), switched_off=True), [], ["sending.switched_off", "sending.late"],
+        changed(waiting=due(300), stopped=True, switched_off=True), [], ["sending.switched_off", "sending.late"],
     ),
     "switched off, nothing due": (changed(switched_off=True), [], []),
     "only held rows": (changed(waiting={"deliveries": Waiting("deliveries", held=3)}), [], []),
     "stuck": (changed(stuck=1), ["sending.stuck"], []),
     "last run failed": (changed(last_run=replace(LAST_RUN, status="failed")), ["run.failed"], []),
     "last run interrupted": (changed(last_run=replace(LAST_RUN, status="interrupted")), [], []),
-    "no run for three intervals": (changed(schedule=Schedule(ago(30), None, False)), [], []),
-    "no run for longer": (changed(schedule=Schedule(ago(31), None, False)), [], ["schedule.no_run"]),
+    "no run for three intervals": (changed(schedule=Schedule(ago(30), None)), [], []),
+    "no run for longer": (changed(schedule=Schedule(ago(31), None)), [], ["schedule.no_run"]),
     "no run for longer, by a slower schedule": (
-        changed(schedule=Schedule(ago(31), None, False), interval=timedelta(minutes=60)), [], [],
+        changed(schedule=Schedule(ago(31), None), interval=timedelta(minutes=60)), [], [],
     ),
-    "no run ever": (changed(last_run=None, schedule=Schedule(None, None, False)), [], ["schedule.no_run"]),
+    "no run ever": (changed(last_run=None, schedule=Schedule(None, None)), [], ["schedule.no_run"]),
 }  # fmt: skip
 
 

@@ -17,8 +17,9 @@ CREATE INDEX IF NOT EXISTS user_alert_deliveries_sending_idx ON user_alert_deliv
 CREATE INDEX IF NOT EXISTS user_alert_deliveries_digest_idx ON user_alert_deliveries (user_id, channel, id)
     WHERE status = 'queued' AND delivery_kind = 'digest' AND NOT adopted;
 
--- Health: the last day at a glance.
-CREATE INDEX IF NOT EXISTS user_alert_deliveries_created_idx ON user_alert_deliveries (created_at);
+-- Health: the last day by status, counted from the index alone.
+CREATE INDEX IF NOT EXISTS user_alert_deliveries_day_idx
+    ON user_alert_deliveries (status, channel, delivery_kind, created_at, failure_reason);
 
 -- Adoption: what was left unsent, counted by preflight.
 CREATE INDEX IF NOT EXISTS user_alert_deliveries_adopted_idx ON user_alert_deliveries (id)

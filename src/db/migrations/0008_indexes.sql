@@ -23,7 +23,7 @@ CREATE INDEX IF NOT EXISTS user_alert_digests_unknown_idx ON user_alert_digests 
 CREATE INDEX IF NOT EXISTS user_alert_digests_sending_idx ON user_alert_digests (id) WHERE status = 'sending';
 
 -- Health and run history.
-CREATE INDEX IF NOT EXISTS user_alert_digests_created_idx ON user_alert_digests (created_at);
+CREATE INDEX IF NOT EXISTS user_alert_digests_week_idx ON user_alert_digests (status, channel, created_at);
 CREATE INDEX IF NOT EXISTS alerts_engine_runs_started_idx ON alerts_engine_runs (started_at DESC);
 CREATE INDEX IF NOT EXISTS alerts_engine_run_items_run_idx ON alerts_engine_run_items (run_id);
 
