@@ -119,6 +119,24 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         signal.signal(signal.SIGALRM, previous)
 
 
+def pytest_configure() -> None:
+    """A terminated session ends as after Ctrl-C: what it started is ended, too."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker tells the process that sums up which database it had."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["database"] = session.config.stash.get(_LABEL, None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    if label := getattr(node, "workeroutput", {}).get("database"):
+        node.config.stash[_LABEL] = label
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     label = config.stash.get(_LABEL, None)
     if label:

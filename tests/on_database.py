@@ -14,17 +14,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import docker
-import pytest
 from docker.errors import DockerException
 
 from tests.process import ROOT
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-TESTS = ("tests/integration", "tests/acceptance")
+TESTS = ("tests/integration", "tests/acceptance", "--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile")
 PROJECT_LABEL = "com.docker.compose.project"
 PROJECT = "TEST_COMPOSE_PROJECT"
 SERVICE_LABEL = "com.docker.compose.service"
@@ -111,6 +110,20 @@ def _candidates(wanted: str | None) -> list[str]:
     return ["compose", "embedded"] if docker_answers() else ["embedded"]
 
 
+def _pytest(arguments: Sequence[str]) -> int:
+    """Run pytest; an interrupt reaches it and all its workers, which then have half a minute to end."""
+    command = [sys.executable, "-m", "pytest", *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            os.killpg(process.pid, signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(30)
+            os.killpg(process.pid, signal.SIGKILL)
+            return 128 + signal.SIGINT
+
+
 def _interrupt_once(*_: object) -> None:
     """The first SIGINT or SIGTERM ends the tests; later ones must not end the tidying up."""
     for number in SIGNALS:
@@ -134,7 +147,7 @@ def main(arguments: Sequence[str]) -> int:
                 project = environ.get(PROJECT)
                 label = f"database: {name}, project {project}" if project else f"database: {name}"
                 print(label, flush=True)
-                exit_code = int(pytest.main(pytest_arguments))
+                exit_code = _pytest(pytest_arguments)
             print(label, flush=True)
             return exit_code
         except UnavailableError as error:

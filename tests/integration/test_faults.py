@@ -5,10 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
 
 import psycopg2
 import pytest
 
+from src.db import migrate
+from src.db.connection import Database
+from src.settings import Secret
+from tests.database import start_embedded
 from tests.factories import World
 from tests.integration.busy import BusyRun, until
 from tests.process import Runner
@@ -62,27 +67,40 @@ def test_a_phase_that_loses_its_statement_or_connection(
     busy.assert_rerun_completes()
 
 
+@pytest.fixture
+def lonely(provider: Provider, tmp_path: Path) -> Iterator[BusyRun]:
+    """Work on a server of its own, whose connections nobody else misses."""
+    server = start_embedded()
+    with server.new_database() as name:
+        database = Database(Secret(server.url_of(name)))
+        migrate.apply(database)
+        with database.session() as session:
+            run = BusyRun(World(session), Runner(tmp_path, {"DATABASE_URL": server.url_of(name)}), provider)
+            run.populate()
+            yield run
+
+
 @contextmanager
-def no_connection_left(url: str) -> Iterator[None]:
+def no_connection_left(busy: BusyRun) -> Iterator[None]:
     """Every connection of the server is taken."""
     with ExitStack() as stack:
         with suppress(psycopg2.OperationalError):
             while True:
-                stack.enter_context(closing(psycopg2.connect(url)))
+                stack.enter_context(closing(psycopg2.connect(busy.runner.environ["DATABASE_URL"])))
         yield
 
 
-def test_no_connection_is_left_when_the_run_begins(busy: BusyRun, database_url: str) -> None:
-    with no_connection_left(database_url):
-        finished = busy.end_of(busy.start())
-    busy.assert_failed(finished, "database.unreachable")
+def test_no_connection_is_left_when_the_run_begins(lonely: BusyRun) -> None:
+    with no_connection_left(lonely):
+        finished = lonely.end_of(lonely.start())
+    lonely.assert_failed(finished, "database.unreachable")
     assert "no connection left" in finished.document["errors"][0]
-    busy.assert_rerun_completes()
+    lonely.assert_rerun_completes()
 
 
-def test_connections_run_out_while_a_run_sends(busy: BusyRun, database_url: str) -> None:
-    process = busy.start()
-    busy.wait_until_sending()
-    with no_connection_left(database_url):
-        busy.end_of(process)
-    busy.assert_rerun_completes()
+def test_connections_run_out_while_a_run_sends(lonely: BusyRun) -> None:
+    process = lonely.start()
+    lonely.wait_until_sending()
+    with no_connection_left(lonely):
+        lonely.end_of(process)
+    lonely.assert_rerun_completes()

