@@ -12,11 +12,17 @@ from pathlib import Path
 
 from tests.process import Finished
 
+CTRL_C = b"\x03"
+
 
 def on_terminal(
     command: Sequence[str], *, cwd: Path, environ: Mapping[str, str], answers: Mapping[str, str], timeout: float = 60
 ) -> Finished:
-    """Run to the end; each answer is typed once its prompt has appeared. stdout holds what the screen showed."""
+    """Run to the end; each answer is typed once its prompt has appeared. stdout holds what the screen showed.
+
+    Ctrl-C is pressed again after each quiet second, as by a person: a signal that comes between a prompt
+    and the wait for its answer does not end that wait.
+    """
     ours, theirs = pty.openpty()
     process = subprocess.Popen(  # the terminal is its controlling one, so that Ctrl-C is a signal
         command,
@@ -26,12 +32,16 @@ def on_terminal(
         preexec_fn=lambda: os.login_tty(theirs),
     )
     os.close(theirs)
-    screen, waiting, deadline = b"", dict(answers), time.monotonic() + timeout
+    screen, waiting, again, deadline = b"", dict(answers), b"", time.monotonic() + timeout
     try:
-        while chunk := _read(ours, deadline):
-            screen += chunk
+        while (chunk := _read(ours)) != b"":
+            assert time.monotonic() < deadline, f"still running; the screen shows:\n{screen.decode()}"
+            screen += chunk or b""
             for prompt in [prompt for prompt in waiting if prompt.encode() in screen]:
-                os.write(ours, waiting.pop(prompt).encode())
+                again = waiting.pop(prompt).encode()
+                os.write(ours, again)
+            if chunk is None and again == CTRL_C:
+                os.write(ours, again)
         code = process.wait(timeout=max(deadline - time.monotonic(), 0.1))
     finally:
         process.kill()
@@ -40,11 +50,11 @@ def on_terminal(
     return Finished(code, screen.decode().replace("\r\n", "\n"), "")
 
 
-def _read(terminal: int, deadline: float) -> bytes:
-    """What has been printed; empty when the process has closed the terminal."""
-    ready, _, _ = select.select([terminal], [], [], max(deadline - time.monotonic(), 0))
+def _read(terminal: int) -> bytes | None:
+    """What has been printed; None if nothing came for a second; empty when the process has closed the terminal."""
+    ready, _, _ = select.select([terminal], [], [], 1)
     if not ready:
-        raise AssertionError("still running")
+        return None
     try:
         return os.read(terminal, 65536)
     except OSError:  # Linux reports the closed end as an error
