@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from src.alerts.models import FailureReason
+from src.alerts.models import ChannelName, FailureReason
 from src.db.connection import Session, load_queries
 
 HOUR = timedelta(hours=1)
@@ -84,7 +84,7 @@ def activity(session: Session, now: datetime, hours: int) -> Activity:
         rows = session.all(_HourRow, _SQL["hours"], {"since": starts[0]})
         failures = session.all(Failure, _SQL["failures"], {"since": now - HOUR * hours})
     found = {(row.start, row.channel): Sent(row.sent, row.failed) for row in rows}
-    channels = sorted({row.channel for row in rows})
+    channels = [name.value for name in ChannelName if any(row.channel == name for row in rows)]
     by_hour = (Hour(start, {name: found.get((start, name), Sent()) for name in channels}) for start in starts)
     reasons = {failure.reason for failure in failures}
     return Activity(tuple(by_hour), tuple(failures), {reason: MENDS[reason] for reason in MENDS if reason in reasons})

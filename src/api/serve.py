@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 from src.errors import ConfigError, Finding
 from src.ops.command import concluded
@@ -38,11 +39,19 @@ def _serve(host: str, port: int) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("src").setLevel(settings.log_level.upper())
     received: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn hands them on when it has stopped
-        signal.signal(number, lambda number, _frame: received.append(number))
-    with _listen(host, port) as listener:
-        _run(settings, warnings, listener)
-    return 128 + received[0] if received else 1
+
+    def stop(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    try:
+        with _listen(host, port) as listener:
+            _run(settings, warnings, listener)  # hands a signal on when it has stopped
+    except KeyboardInterrupt:
+        return 128 + received[0]
+    return 1
 
 
 def _run(settings: Settings, warnings: list[Finding], listener: socket.socket) -> None:
@@ -55,8 +64,9 @@ def _run(settings: Settings, warnings: list[Finding], listener: socket.socket) -
         mend = "install requirements-api.txt, or requirements-dev.txt"
         raise ConfigError(Finding("api.not_installed", f"the server's packages are missing: {mend}")) from None
     config = uvicorn.Config(
-        create_app(settings, warnings), log_config=None, access_log=False, lifespan="off", ws="none",
-        server_header=False, proxy_headers=False, timeout_graceful_shutdown=GRACE_SECONDS,
+        create_app(settings, warnings), loop="asyncio", http="h11", ws="none", lifespan="off",
+        log_config=None, access_log=False, server_header=False, proxy_headers=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
     )  # fmt: skip
     host, port = listener.getsockname()[:2]
     if "INTERNAL_RUNNER_TOKEN" not in settings.secrets:

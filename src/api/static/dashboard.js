@@ -6,6 +6,7 @@ import * as sections from "./sections.js";
 
 const KEY = "alerts-engine-token";
 const EVERY = 30_000;
+let allRuns = false;
 const $ = (id) => document.getElementById(id);
 
 class Refused extends Error {
@@ -51,7 +52,7 @@ async function refresh() {
     sections.showMessages(health);
     sections.showRollout(runs, health);
     sections.showFailures(activity, runs);
-    keepFocus("runs", () => sections.showRuns(runs));
+    keepFocus("runs", () => sections.showRuns(runs, allRuns, showAll));
     show("updated", `as of ${clock(now)}`);
     $("entrance").hidden = true;
     $("board").hidden = $("controls").hidden = false;
@@ -59,6 +60,11 @@ async function refresh() {
   } catch (error) {
     return explain(error);
   }
+}
+
+function showAll() {
+  allRuns = true;
+  refresh();
 }
 
 // Redrawing must not take a keyboard user's place away.

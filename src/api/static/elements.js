@@ -47,13 +47,22 @@ export function duration(milliseconds) {
 export const STATES = { success: "good", failed: "bad", interrupted: "doubtful", running: "soft", skipped: "soft", disabled: "soft" };
 
 // "code: what is wrong: how to mend it", as every message of the engine is made.
-export function finding(text, state) {
+function finding(text, state) {
   const [, code, what, mend] = /^(?:([a-z_]+(?:\.[a-z_]+)+|internal): )?(.*?)(?:: (.*))?$/s.exec(text);
   return el(
     "li", { class: `finding ${state}` },
-    el("span", {}, what), mend ? el("span", { class: "mend" }, mend) : null,
+    el("span", {}, ...prose(what)), mend ? el("span", { class: "mend" }, ...prose(mend)) : null,
     code ? el("code", { class: "soft" }, code) : null,
   );
+}
+
+// Words between backticks are code.
+function prose(text) {
+  return text.split("`").map((part, place) => (place % 2 ? el("code", {}, part) : part));
+}
+
+export function findings(texts, state) {
+  return el("ul", { class: "findings" }, ...texts.map((text) => finding(text, state)));
 }
 
 export function facts(pairs) {

@@ -1,9 +1,10 @@
 // The parts of the board, each from the answer that it shows.
 
 import { channelChart } from "./charts.js";
-import { ago, duration, el, facts, finding, moment, number, show, span, STATES, sum, table } from "./elements.js";
+import { ago, duration, el, facts, findings, moment, number, show, span, STATES, table } from "./elements.js";
 
 const VERDICTS = { pass: ["good", "All is well"], warn: ["doubtful", "Busy or late"], fail: ["bad", "Something is broken"] };
+const FEW = 12;
 const STATUSES = ["queued", "sending", "sent", "failed", "skipped"];
 const PHASES = { a: "A · find events", b: "B · decide who hears", d: "D · build digests", c: "C · send" };
 const STOPS = { signal: "a signal", deadline: "the time limit", max_send: "the cap", channel_halted: "a halted channel" };
@@ -11,21 +12,18 @@ const STOPS = { signal: "a signal", deadline: "the time limit", max_send: "the c
 export function showStatus(health, now) {
   const [state, verdict] = VERDICTS[health.status];
   const run = health.last_run;
-  const last = run ? `Last run ${ago(run.started_at, now)}, ${run.status}: ${number(run.totals.sent)} sent. ` : "No run so far. ";
+  const last = run ? `Last run ${ago(run.started_at, now)}: ${run.status}, ${number(run.totals.sent)} sent. ` : "No run so far. ";
   const success = health.last_success_at ? `Last success ${ago(health.last_success_at, now)}.` : "No successful run so far.";
-  const findings = [
-    ...health.errors.map((text) => finding(text, "bad")), ...health.warnings.map((text) => finding(text, "doubtful")),
-  ];
-  verdictOf(state, verdict, last + success, findings);
+  verdictOf(state, verdict, last + success, findings(health.errors, "bad"), findings(health.warnings, "doubtful"));
 }
 
 export function showTrouble(problem) {
-  verdictOf("bad", "No answer", "The numbers below are as they were before.", [finding(`${problem.code}: ${problem.detail}`, "bad")]);
+  verdictOf("bad", "No answer", "The numbers below are as they were before.", findings([`${problem.code}: ${problem.detail}`], "bad"));
 }
 
-function verdictOf(state, verdict, words, findings) {
+function verdictOf(state, verdict, words, ...lists) {
   document.getElementById("status").className = state;
-  show("status", el("p", { class: "verdict" }, verdict), el("p", {}, words), el("ul", {}, ...findings));
+  show("status", el("p", { class: "verdict" }, verdict), el("p", {}, words), ...lists);
 }
 
 export function showTiles(health) {
@@ -60,14 +58,15 @@ export function showCharts(activity) {
 export function showMessages(health) {
   const rows = [];
   for (const [channel, kinds] of Object.entries(health.deliveries_24h)) {
-    rows.push([`${channel} alerts`, ...STATUSES.map((status) => kinds.instant[status])]);
+    rows.push([`${channel} alerts`, ...STATUSES.map((status) => kinds.instant[status]), ""]);
     const { queued, batched } = kinds.digest;
-    if (queued || batched) rows.push([`${channel} for digests`, queued, "", "", "", batched]);
+    if (queued || batched) rows.push([`${channel} for digests`, queued, "", "", "", "", batched]);
   }
   for (const [channel, statuses] of Object.entries(health.digests_7d)) {
-    rows.push([`${channel} digests, 7 days`, ...STATUSES.map((status) => statuses[status])]);
+    rows.push([`${channel} digests, 7 days`, ...STATUSES.map((status) => statuses[status]), ""]);
   }
-  const columns = [["Made in 24 hours"], ...STATUSES.map((status) => [status, "number"])];
+  const rare = (status) => (status === "sending" || status === "skipped" ? "number wide" : "number");
+  const columns = [["Made in 24 hours"], ...STATUSES.map((status) => [status, rare(status)]), ["in a digest", "number wide"]];
   show("messages", rows.length ? el("div", { class: "panel" }, table(columns, rows, "Messages by status")) : quiet("No messages."));
 }
 
@@ -86,30 +85,34 @@ export function showRollout(runs, health) {
 }
 
 export function showFailures(activity, runs) {
-  const failedRuns = runs.filter((run) => run.status === "failed").slice(0, 3).map((run) => el(
-    "ul", {}, el("li", { class: "soft" }, "Run of ", moment(run.started_at)),
-    ...(run.error_summary ?? "no reason on record").split("; ").map((text) => finding(text, "bad")),
-  ));
-  const messages = activity.failures.map((failure) => finding(
-    `${number(failure.count)} × ${failure.channel}, ${failure.reason.replaceAll("_", " ")}`
-    + `${failure.detail ? ` (${failure.detail})` : ""}: ${activity.mends[failure.reason] ?? "see the run in which it happened"}`,
-    "doubtful",
-  ));
-  const parts = [...failedRuns, messages.length ? el("ul", { class: "panel-list" }, ...messages) : null].filter(Boolean);
+  const failed = runs.filter((run) => run.status === "failed").slice(0, 3);
+  const texts = activity.failures.map(({ count, channel, reason, detail }) => {
+    const what = `${number(count)} × ${channel}, ${reason.replaceAll("_", " ")}${detail ? ` (${detail})` : ""}`;
+    return `${what}: ${activity.mends[reason] ?? "see the run in which it happened"}`;
+  });
+  const parts = failed.map((run) => el("div", { class: "findings" }, el("p", { class: "soft" }, "Run of ", moment(run.started_at)), reasons(run)));
+  if (texts.length) parts.push(el("div", { class: "findings" }, el("p", { class: "soft" }, "Messages of the last 24 hours"), findings(texts, "doubtful")));
   show("failures", parts.length ? el("div", { class: "panel" }, ...parts) : quiet("None: no run and no message failed."));
 }
 
-export function showRuns(runs) {
+function reasons(run) {
+  return findings((run.error_summary ?? "no reason on record").split("; "), "bad");
+}
+
+export function showRuns(runs, all, showAll) {
   const columns = [
     ["Started"], ["Status"], ["Phase", "wide"], ["Took", "number wide"], ["Sent", "number"], ["Failed", "number"],
     ["Retried", "number wide"], ["Trigger", "wide"],
   ];
-  const rows = runs.map((run) => [
+  const rows = runs.slice(0, all ? runs.length : FEW).map((run) => [
     el("a", { href: `#run=${encodeURIComponent(run.run_id)}` }, moment(run.started_at)), statusOf(run.status), run.phase ?? "–",
     duration(run.duration_ms), run.counts?.sent ?? 0, run.counts?.failed ?? 0, run.counts?.retried ?? 0,
     (run.triggered_by ?? "–").replace("github_actions_", ""),
   ]);
-  show("runs", rows.length ? el("div", { class: "panel" }, table(columns, rows, "Runs")) : quiet("No run so far."));
+  const more = el("button", { type: "button", id: "more" }, `Show all ${runs.length}`);
+  more.addEventListener("click", showAll);
+  const board = el("div", { class: "panel" }, table(columns, rows, "The newest runs"), rows.length < runs.length ? more : null);
+  show("runs", runs.length ? board : quiet("No run so far."));
 }
 
 function statusOf(status) {
@@ -128,7 +131,7 @@ export function showRun({ run, phases }, close) {
       ["Trigger", run.triggered_by], ["Started by", run.actor], ["Commit", run.git_sha ? el("code", {}, run.git_sha.slice(0, 12)) : null],
       ["Rollout", rollout && `${rollout.allowlist_active ? "allowlist" : "everybody"}, at most ${number(rollout.max_send_per_run)} messages`],
     ]),
-    run.error_summary ? el("ul", {}, ...run.error_summary.split("; ").map((text) => finding(text, "bad"))) : "",
+    run.error_summary ? reasons(run) : "",
     ...phases.map(phaseOf),
   );
 }
