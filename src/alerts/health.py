@@ -135,7 +135,7 @@ def _deliveries(counts: list[Count], channels: list[ChannelName]) -> dict[str, A
             "digest": _by_status(counts, channel, Kind.DIGEST, (MessageStatus.QUEUED, "batched")),
         }
         for channel in ChannelName
-        if channel in channels or any(count.channel == channel and count.count for count in counts)
+        if channel in channels or any(count.channel == channel and count.number for count in counts)
     }
 
 
@@ -144,12 +144,12 @@ def _digests(counts: list[Count], channels: list[ChannelName]) -> dict[str, Any]
     return {
         channel.value: _by_status(counts, channel, Kind.DIGEST, tuple(MessageStatus))
         for channel in (ChannelName.EMAIL, ChannelName.TELEGRAM)
-        if channel in channels or any(count.channel == channel and count.count for count in counts)
+        if channel in channels or any(count.channel == channel and count.number for count in counts)
     }
 
 
 def _by_status(counts: list[Count], channel: ChannelName, kind: Kind, statuses: tuple[str, ...]) -> dict[str, int]:
-    found = {count.status: count.count for count in counts if (count.channel, count.kind) == (channel, kind)}
+    found = {count.status: count.number for count in counts if (count.channel, count.kind) == (channel, kind)}
     return {str(status): found.get(status, 0) for status in statuses}
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from src.alerts.models import ChannelName
 from src.alerts.rollout import Rollout
@@ -20,18 +19,16 @@ LATELY = timedelta(minutes=30)
 _SQL = load_queries(Path(__file__).parent / "sql", "health")
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+class Count(NamedTuple):
     """Messages of one channel, kind and status (or `batched`)."""
 
     channel: str
     kind: str
     status: str
-    count: int
+    number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(NamedTuple):
     """One queue: rows held back, creation of the oldest due row, and since when a row has been due."""
 
     queue: str
@@ -40,8 +37,7 @@ class Waiting:
     due_since: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LastRun:
+class LastRun(NamedTuple):
     run_id: str
     phase: str | None
     status: str
@@ -51,14 +47,12 @@ class LastRun:
     counts: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(NamedTuple):
     last_started_at: datetime | None
     last_success_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """As of `now`. `interval`: the cadence of runs; `switched_off`: the settings let no message out;
     `stopped`: messages have been due for `LATELY`, and for as long none was sent."""
 

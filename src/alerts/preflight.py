@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from src.alerts.channels.configuration import Configuration, configuration
 from src.alerts.checks import Check, Severity, run_checks
@@ -34,14 +34,12 @@ _SQL = load_queries(Path(__file__).parent / "sql", "preflight")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(NamedTuple):
     version: int
     read_only: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Audience:
+class Audience(NamedTuple):
     """Users in all, those the run may reach, and allowed ids that are no users."""
 
     total: int
@@ -49,7 +47,7 @@ class Audience:
     unknown: list[int]
 
 
-@dataclass(slots=True)
+@dataclass
 class Facts:
     """What is known when the checks begin; None: not found out."""
 

@@ -7,8 +7,8 @@ sends them. `include_old` releases the messages among them that were left queued
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from psycopg2 import sql
 
@@ -21,16 +21,14 @@ MOST_DUPLICATES = 20
 _SQL = load_queries(Path(__file__).parent / "sql", "adoption")
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(NamedTuple):
     """Messages of one table that were not finished when the engine took over."""
 
     queued: int = 0
     sending: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class OldMessages:
+class OldMessages(NamedTuple):
     deliveries: Left
     digests: Left
 
@@ -48,16 +46,14 @@ class OldMessages:
         return [Finding("adoption.held_back", text)]
 
 
-@dataclass(frozen=True, slots=True)
-class Released:
+class Released(NamedTuple):
     """How many messages `include_old` handed to the engine."""
 
     deliveries: int
     digests: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
+class _Group(NamedTuple):
     ids: list[int]
 
 

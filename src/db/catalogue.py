@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from src.db.connection import Session, load_queries
 from src.db.contract import CONTRACT, Check, Relation, Unique
@@ -19,8 +18,7 @@ from src.errors import Finding
 _SQL = load_queries(Path(__file__).parent / "sql", "catalogue")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """What the catalogue says of a relation."""
 
     name: str

@@ -8,8 +8,8 @@ nobody's business, unless they keep the engine from writing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class Family(Enum):
@@ -26,8 +26,7 @@ class Family(Enum):
     UUID = ("uuid",)
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """The literals that a CHECK on a column has to name; `required`: there has to be one."""
 
     column: str
@@ -42,16 +41,14 @@ class Check:
         return f"{self.column} IN ({', '.join(repr(word) for word in sorted(self.literals))})"
 
 
-@dataclass(frozen=True, slots=True)
-class Unique:
+class Unique(NamedTuple):
     """Columns that together are unique. `own_rows`: the condition under which that is enough."""
 
     columns: tuple[str, ...]
     own_rows: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Relation:
+class Relation(NamedTuple):
     """A table or view, what the code reads and writes in it, and what it relies on."""
 
     name: str

@@ -8,8 +8,8 @@ additions only; what stands in the way of that is listed before anything is chan
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from src.db.adoption import OldMessages, duplicates, old_messages
 from src.db.catalogue import catalogue, differences
@@ -36,8 +36,7 @@ INSERT INTO alerts_schema_migrations (version, name, checksum) VALUES (%(version
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
+class Migration(NamedTuple):
     """One numbered file; `checksum` is the SHA-256 of its text."""
 
     version: int
@@ -49,15 +48,13 @@ class Migration:
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(NamedTuple):
     version: int
     name: str
     checksum: str
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(NamedTuple):
     """What the ledger says against the files. `findings` are reasons to touch nothing."""
 
     applied: tuple[Applied, ...]
@@ -73,8 +70,7 @@ class Status:
         return (*self.findings, Finding("schema.pending", f"not applied yet: {names}: run invoke db.migrate"))
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What `apply` would do: run `status.pending`, which mends `differences`, unless `duplicates` stand in
     the way; `old` is what it would leave unsent."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from src.alerts.models import AlertType, ChannelName, Kind, MessageStatus, Period, Phase, RunStatus
@@ -83,59 +81,59 @@ def index(name: str, *, partial: bool, columns: list[str]) -> list[dict[str, obj
 
 CASES = {
     "as it should be": (FOUND, None),
-    "table": (replace(FOUND, present=False), "schema.table_missing: alert_events is missing"),
-    "column": (replace(FOUND, columns={"id": "bigint", "status": "text"}), "schema.column_missing: alert_events.at"),
+    "table": (FOUND._replace(present=False), "schema.table_missing: alert_events is missing"),
+    "column": (FOUND._replace(columns={"id": "bigint", "status": "text"}), "schema.column_missing: alert_events.at"),
     "type": (
-        replace(FOUND, columns={**FOUND.columns, "at": "date"}),
+        FOUND._replace(columns={**FOUND.columns, "at": "date"}),
         "schema.column_type: alert_events.at is date, not timestamp with time zone",
     ),
-    "no check": (replace(FOUND, checks=[]), "schema.check_missing: alert_events.status has no CHECK"),
+    "no check": (FOUND._replace(checks=[]), "schema.check_missing: alert_events.status has no CHECK"),
     "check on something else": (
-        replace(FOUND, checks=check("CHECK ((status <> 'queued'::text))")),
+        FOUND._replace(checks=check("CHECK ((status <> 'queued'::text))")),
         "schema.check_missing: alert_events.status has no CHECK",
     ),
     "narrow check": (
-        replace(FOUND, checks=check("CHECK ((status = 'queued'::text))")),
+        FOUND._replace(checks=check("CHECK ((status = 'queued'::text))")),
         "schema.check_narrow: the CHECK on alert_events.status refuses sent",
     ),
     "check widened by the migration": (
-        replace(FOUND, checks=check("CHECK (((status = 'queued'::text) OR (status = ANY ('{queued,sent}'::text[]))))")),
+        FOUND._replace(checks=check("CHECK (((status = 'queued'::text) OR (status = ANY ('{queued,sent}'::text[]))))")),
         None,
     ),
     "unique on more columns": (
-        replace(FOUND, uniques=index("any", partial=False, columns=["id", "status", "at"])),
+        FOUND._replace(uniques=index("any", partial=False, columns=["id", "status", "at"])),
         "schema.unique_missing: alert_events has no unique constraint on (id, status)",
     ),
     "unique on somebody's rows": (
-        replace(FOUND, uniques=index("any", partial=True, columns=["id", "status"])),
+        FOUND._replace(uniques=index("any", partial=True, columns=["id", "status"])),
         "schema.unique_missing: alert_events has no unique constraint on (id, status)",
     ),
     "unique on the engine's own rows": (
-        replace(FOUND, uniques=index("alert_events_engine_id_key", partial=True, columns=["id", "status"])),
+        FOUND._replace(uniques=index("alert_events_engine_id_key", partial=True, columns=["id", "status"])),
         None,
     ),
     "unknown column to be given": (
-        replace(FOUND, must_be_given=["status", "extra"]),
+        FOUND._replace(must_be_given=["status", "extra"]),
         "schema.column_unfilled: the engine does not fill alert_events.extra",
     ),
     "id without a default": (
-        replace(FOUND, must_be_given=["id"]),
+        FOUND._replace(must_be_given=["id"]),
         "schema.column_unfilled: the engine does not fill alert_events.id",
     ),
     "user column by name": (
-        replace(FOUND, columns={**FOUND.columns, "user_id": "integer"}),
+        FOUND._replace(columns={**FOUND.columns, "user_id": "integer"}),
         "schema.user_column: alert_events.user_id names a user",
     ),
     "user column by foreign key": (
-        replace(FOUND, user_columns=["owner"]),
+        FOUND._replace(user_columns=["owner"]),
         "schema.user_column: alert_events.owner names a user",
     ),
     "may not write": (
-        replace(FOUND, privileges=["SELECT"]),
+        FOUND._replace(privileges=["SELECT"]),
         "database.read_only: the role lacks INSERT on alert_events: GRANT INSERT ON alert_events TO that role",
     ),
     "may not read": (
-        replace(FOUND, privileges=[]),
+        FOUND._replace(privileges=[]),
         "database.no_access: the role lacks SELECT, INSERT on alert_events",
     ),
 }
@@ -152,5 +150,5 @@ def test_each_difference_is_told_and_nothing_else(case: str, monkeypatch: pytest
 
 def test_before_the_migrations_the_mend_of_each_difference_is_to_run_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("src.db.catalogue.CONTRACT", (RELATION,))
-    (finding,) = differences({"alert_events": replace(FOUND, checks=[])}, pending=True)
+    (finding,) = differences({"alert_events": FOUND._replace(checks=[])}, pending=True)
     assert finding.text.endswith(": run invoke db.migrate")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -39,7 +38,7 @@ def due(minutes: float, queue: str = "deliveries") -> dict[str, Waiting]:
 
 
 def changed(**facts: Any) -> Facts:
-    return replace(WELL, **facts)
+    return WELL._replace(**facts)
 
 
 CASES: dict[str, tuple[Facts, list[str], list[str]]] = {
@@ -57,8 +56,8 @@ CASES: dict[str, tuple[Facts, list[str], list[str]]] = {
     "switched off, nothing due": (changed(switched_off=True), [], []),
     "only held rows": (changed(waiting={"deliveries": Waiting("deliveries", held=3)}), [], []),
     "stuck": (changed(stuck=1), ["sending.stuck"], []),
-    "last run failed": (changed(last_run=replace(LAST_RUN, status="failed")), ["run.failed"], []),
-    "last run interrupted": (changed(last_run=replace(LAST_RUN, status="interrupted")), [], []),
+    "last run failed": (changed(last_run=LAST_RUN._replace(status="failed")), ["run.failed"], []),
+    "last run interrupted": (changed(last_run=LAST_RUN._replace(status="interrupted")), [], []),
     "no run for three intervals": (changed(schedule=Schedule(ago(30), None)), [], []),
     "no run for longer": (changed(schedule=Schedule(ago(31), None)), [], ["schedule.no_run"]),
     "no run for longer, by a slower schedule": (

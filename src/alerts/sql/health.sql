@@ -1,20 +1,20 @@
 -- name: deliveries
 -- The last day's deliveries of the engine's channels and kinds, by status; each number is a range of an
 -- index, so that its cost is that of counting. `batched`: gone into a digest.
-SELECT c.channel, k.kind, s.status, n.count
+SELECT c.channel, k.kind, s.status, n.number
 FROM unnest(ARRAY['email', 'telegram', 'sms']) AS c (channel)
 CROSS JOIN unnest(ARRAY['instant', 'digest']) AS k (kind)
 CROSS JOIN unnest(ARRAY['queued', 'sending', 'sent', 'failed', 'skipped']) AS s (status)
 CROSS JOIN LATERAL (
-    SELECT count(*)
+    SELECT count(*) AS number
     FROM user_alert_deliveries AS d
     WHERE d.status = s.status AND d.channel = c.channel AND d.delivery_kind = k.kind AND d.created_at > %(day_ago)s
 ) AS n
 UNION ALL
-SELECT c.channel, 'digest', 'batched', n.count
+SELECT c.channel, 'digest', 'batched', n.number
 FROM unnest(ARRAY['email', 'telegram', 'sms']) AS c (channel)
 CROSS JOIN LATERAL (
-    SELECT count(*)
+    SELECT count(*) AS number
     FROM user_alert_deliveries AS d
     WHERE d.status = 'skipped' AND d.channel = c.channel AND d.delivery_kind = 'digest'
         AND d.created_at > %(day_ago)s AND d.failure_reason = 'batched_into_digest'
@@ -22,11 +22,11 @@ CROSS JOIN LATERAL (
 
 -- name: digests
 -- The last week's digests, in the same way.
-SELECT c.channel, 'digest' AS kind, s.status, n.count
+SELECT c.channel, 'digest' AS kind, s.status, n.number
 FROM unnest(ARRAY['email', 'telegram']) AS c (channel)
 CROSS JOIN unnest(ARRAY['queued', 'sending', 'sent', 'failed', 'skipped']) AS s (status)
 CROSS JOIN LATERAL (
-    SELECT count(*)
+    SELECT count(*) AS number
     FROM user_alert_digests AS d
     WHERE d.status = s.status AND d.channel = c.channel AND d.created_at > %(week_ago)s
 ) AS n
