@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from src.alerts.models import Period
-from src.alerts.phases.chunks import START, TUNE, Chunk
+from src.alerts.phases.chunks import TUNE, Chunk, walk
 from src.alerts.phases.context import PhaseContext
 from src.alerts.windows import daily_window, hourly_window
 from src.db.connection import Session, load_queries
@@ -40,12 +40,19 @@ def run(context: PhaseContext) -> dict[str, Any]:
         ("digests_created", "digest_items_attached", "deliveries_marked_batched", "deliveries_expired"), 0
     )
     params = _params(context, context.clock())
-    chunk = START
+
+    def next_chunk(session: Session, after: int) -> Chunk:
+        with session.transaction():
+            return session.one(Chunk, _SQL["chunk"], {**params, "after": after})
+
+    def build(session: Session, chunk: Chunk) -> tuple[int, _Built]:
+        own = {**params, "after": chunk.after, "last": chunk.last}
+        with session.transaction():
+            session.execute(TUNE)
+            return session.execute(_SQL["expire"], own), session.one(_Built, _SQL["build"], own)
+
     with context.database.session() as session:
-        while not chunk.final and context.proceed():
-            with session.transaction():
-                chunk = session.one(Chunk, _SQL["chunk"], {**params, "after": chunk.last})
-                expired, built = _build(session, {**params, "after": chunk.after, "last": chunk.last})
+        for _, (expired, built) in walk(context, session, next_chunk, build):
             counts["digests_created"] += built.created
             counts["digest_items_attached"] += built.attached
             counts["deliveries_marked_batched"] += built.marked
@@ -70,8 +77,3 @@ def _params(context: PhaseContext, now: datetime) -> dict[str, Any]:
         for name in ("start", "end", "label"):
             params[f"{period}_{name}"] = getattr(window, name) if window else None
     return params
-
-
-def _build(session: Session, params: dict[str, Any]) -> tuple[int, _Built]:
-    session.execute(TUNE)
-    return session.execute(_SQL["expire"], params), session.one(_Built, _SQL["build"], params)

@@ -11,13 +11,12 @@ at the first gate that stops it. Rules: DESIGN section 5 and invariants I1, I4.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from src.alerts.phases.chunks import START, TUNE, Chunk
+from src.alerts.phases.chunks import TUNE, Chunk, walk
 from src.alerts.phases.context import PhaseContext
 from src.alerts.rollout import Rollout
 from src.alerts.windows import day_of
@@ -78,30 +77,14 @@ def fan_out(
     """Cross `events` with all users; the tally, and whether the last user was reached.
 
     Events created before `stale_before` are too old for an instant: they go into digests, or nowhere.
-    Two connections write side by side; users are apart, so they never wait for each other. (A dry run
-    has only one.)
     """
-    tally = Tally()
-    if not events:
-        return tally, True
-    wave = _Wave(context, events, now, stale_before)
-    done = START
-    with context.database.session() as second, ThreadPoolExecutor(1) as helper:
-        while context.proceed():
-            chunk = wave.chunk_after(session, done)
-            if chunk.final or second is session:
-                tally += wave.cross(session, chunk)
-                if chunk.final:
-                    return tally, True
-                done = chunk
-                continue
-            beside = helper.submit(wave.cross, second, chunk)
-            done, chunk = chunk, wave.chunk_after(session, chunk)
-            if not chunk.final:
-                tally += wave.cross(session, chunk)
-                done = chunk
-            tally += beside.result()
-    return tally, False
+    tally, done = Tally(), not events
+    if events:
+        wave = _Wave(context, events, now, stale_before)
+        for chunk, part in walk(context, session, wave.next_chunk, wave.cross):
+            tally += part
+            done = chunk.final
+    return tally, done
 
 
 def rule_params(
@@ -132,9 +115,9 @@ class _Wave:
             **rule_params(context.settings, context.rollout, events, now, stale_before),
         }
 
-    def chunk_after(self, session: Session, chunk: Chunk) -> Chunk:
+    def next_chunk(self, session: Session, after: int) -> Chunk:
         with session.transaction():
-            return session.one(Chunk, _SQL["chunk"], {**self._params, "after": chunk.last})
+            return session.one(Chunk, _SQL["chunk"], {**self._params, "after": after})
 
     def cross(self, session: Session, chunk: Chunk) -> Tally:
         """Create the deliveries of a chunk; with the last one the events are done."""

@@ -22,7 +22,7 @@ WHERE
     AND created_at < %(expired_before)s;
 
 -- name: build
--- Digests for a chunk of users: create or reopen, attach, mark; one statement, so none of it can stand alone.
+-- Digests for a chunk of users: create or reopen, mark, attach; one statement, so none of it can stand alone.
 WITH windows AS (
     SELECT * FROM (VALUES
         ('daily', %(daily_start)s::timestamptz, %(daily_end)s::timestamptz, %(daily_label)s),
@@ -31,18 +31,17 @@ WITH windows AS (
     WHERE window_end IS NOT NULL
 ),
 
-hourly_plans AS (
-    SELECT DISTINCT plan_code FROM alert_plan_channels WHERE hourly
-),
-
 people AS (
     SELECT
         u.id AS user_id,
-        CASE WHEN %(all_hourly)s OR h.plan_code IS NOT NULL THEN 'hourly' ELSE 'daily' END AS period
+        CASE
+            WHEN %(all_hourly)s OR COALESCE(p.plan_code, 'free') IN (SELECT plan_code FROM alert_plan_channels WHERE hourly)
+                THEN 'hourly'
+            ELSE 'daily'
+        END AS period
     FROM users AS u
     LEFT JOIN user_plans AS up ON up.user_id = u.id AND up.user_id > %(after)s AND up.user_id <= %(last)s
     LEFT JOIN plan_settings AS p ON p.plan_code = up.plan AND p.is_active
-    LEFT JOIN hourly_plans AS h ON h.plan_code = COALESCE(p.plan_code, 'free')
     WHERE
         u.id > %(after)s AND u.id <= %(last)s
         AND (%(allowed)s::bigint[] IS NULL OR u.id = ANY(%(allowed)s::bigint[]))
@@ -57,13 +56,13 @@ waiting AS MATERIALIZED (
     WHERE
         d.status = 'queued' AND d.delivery_kind = 'digest' AND NOT d.adopted AND d.channel IN ('email', 'telegram')
         AND d.user_id > %(after)s AND d.user_id <= %(last)s
-    FOR UPDATE OF d
 ),
 
 wanted AS MATERIALIZED (
-    SELECT DISTINCT
+    SELECT
         user_id, channel, period, window_start, window_end, concat_ws(':', user_id, channel, period, label) AS digest_key
     FROM waiting
+    GROUP BY user_id, channel, period, window_start, window_end, label
 ),
 
 fresh AS (
@@ -76,30 +75,40 @@ fresh AS (
     RETURNING id, user_id, channel
 ),
 
+-- Digests that were there and have not left; once a request may have held one, it stays as it is.
 reopened AS (
-    SELECT g.id, g.user_id, g.channel
-    FROM user_alert_digests AS g
-    JOIN wanted ON wanted.digest_key = g.digest_key
-    WHERE g.status = 'queued' AND g.send_key IS NULL AND NOT g.adopted
-    FOR UPDATE OF g
-),
-
-attached AS (
-    INSERT INTO user_alert_digest_items (digest_id, delivery_id, exclusive, created_at)
-    SELECT g.id, waiting.id, true, %(now)s
-    FROM waiting
-    JOIN (SELECT * FROM fresh UNION ALL SELECT * FROM reopened) AS g
-        ON g.user_id = waiting.user_id AND g.channel = waiting.channel
-    ON CONFLICT DO NOTHING
-    RETURNING delivery_id
+    SELECT g.id, wanted.user_id, wanted.channel
+    FROM wanted
+    LEFT JOIN fresh ON fresh.user_id = wanted.user_id AND fresh.channel = wanted.channel
+    CROSS JOIN LATERAL (
+        SELECT d.id
+        FROM user_alert_digests AS d
+        WHERE d.digest_key = wanted.digest_key AND d.status = 'queued' AND d.send_key IS NULL AND NOT d.adopted
+        LIMIT 1
+        FOR UPDATE
+    ) AS g
+    WHERE fresh.id IS NULL
 ),
 
 marked AS (
     UPDATE user_alert_deliveries AS d
     SET status = 'skipped', failure_reason = 'batched_into_digest'
-    FROM attached
-    WHERE d.id = attached.delivery_id
-    RETURNING d.id
+    FROM waiting
+    JOIN (SELECT * FROM fresh UNION ALL SELECT * FROM reopened) AS g
+        ON g.user_id = waiting.user_id AND g.channel = waiting.channel
+    WHERE
+        d.id = waiting.id
+        AND d.status = 'queued' AND d.delivery_kind = 'digest' AND NOT d.adopted
+        AND d.user_id > %(after)s AND d.user_id <= %(last)s
+    RETURNING g.id AS digest_id, d.id AS delivery_id
+),
+
+attached AS (
+    INSERT INTO user_alert_digest_items (digest_id, delivery_id, created_at, exclusive)
+    SELECT digest_id, delivery_id, %(now)s, true
+    FROM marked
+    ON CONFLICT DO NOTHING
+    RETURNING 1
 )
 
 SELECT
