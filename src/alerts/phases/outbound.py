@@ -19,7 +19,7 @@ from uuid import UUID, uuid4
 from psycopg2 import sql
 
 from src.alerts.channels.base import Channel
-from src.alerts.models import DigestContent, Driver, EventContent, Period
+from src.alerts.models import DigestContent, Driver, EventContent, MessageStatus, Period
 from src.alerts.retry import OUTAGES, Decision
 from src.db.connection import Database, Session, load_queries
 
@@ -55,6 +55,10 @@ def _statements(queue: Queue) -> dict[str, sql.Composed]:
         "table": sql.Identifier(f"user_alert_{queue}"),
         "ours": sql.SQL(_OUR_DELIVERIES if deliveries else "NOT adopted"),
         "order": sql.SQL("priority DESC NULLS LAST, id" if deliveries else "id"),
+        "columns": sql.SQL(
+            "id, user_id, channel, attempts, send_key, "
+            + ("alert_event_id, priority" if deliveries else "window_start, window_end")
+        ),
         "destination": sql.SQL(_DESTINATION),
     }
     made = {}
@@ -101,6 +105,10 @@ class Result:
     decision: Decision
     detail: str | None = None
     provider_message_id: str | None = None
+
+    @property
+    def plainly_sent(self) -> bool:
+        return self.decision.status is MessageStatus.SENT and self.detail is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +199,13 @@ class Outbound:
 
     def record(self, results: Sequence[Result], moves: Sequence[Move], now: datetime) -> None:
         """Write results; rows that this run no longer holds are left alone."""
+        params = self._params | {"now": now}
         for queue in Queue:
             rows = [result for result in results if result.queue is queue]
-            if rows:
-                self.open().execute(statement(queue, "record"), self._params | {"now": now} | _columns(rows))
+            if sent := [row for row in rows if row.plainly_sent]:
+                self.open().execute(statement(queue, "record_sent"), params | _sent_columns(sent))
+            if others := [row for row in rows if not row.plainly_sent]:
+                self.open().execute(statement(queue, "record"), params | _columns(others))
         for move in moves:
             params = {"user_id": move.user_id, "old": move.old, "new": move.new}
             self.open().execute(statement(Queue.DELIVERIES, "move_telegram"), params)
@@ -219,6 +230,15 @@ def _with_keys(queue: Queue, rows: list[Picked], per_request: int) -> list[Claim
         members += 1
         claimed.append(Claimed(queue, row, key))
     return claimed
+
+
+def _sent_columns(results: Sequence[Result]) -> dict[str, list[Any]]:
+    """What differs between rows that were sent, as one array a column."""
+    return {
+        "id": [result.id for result in results],
+        "attempts": [result.decision.attempts for result in results],
+        "provider_message_id": [result.provider_message_id for result in results],
+    }
 
 
 def _columns(results: Sequence[Result]) -> dict[str, list[Any]]:

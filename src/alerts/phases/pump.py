@@ -53,6 +53,7 @@ class Pump:
     _exchange: asyncio.Task[list[Claimed]] | None = None
     _ready: deque[Batch] = field(default_factory=deque)
     _lanes: set[asyncio.Task[None]] = field(default_factory=set)
+    _opening: bool = False
     _finished: list[Batch] = field(default_factory=list)
     _unwritten: list[Result] = field(default_factory=list)
     _next_try: float = 0.0
@@ -165,21 +166,28 @@ class Pump:
         return outgoing
 
     def _start(self, outgoing: list[Outgoing]) -> None:
-        """One batch a key, each sent by a lane: as many lanes as there are batches, at most."""
+        """One batch a key, for the next free lane."""
         for key, rows in itertools.groupby(outgoing, key=lambda item: item.claimed.key):
             assert key is not None  # noqa: S101 - `_compose` leaves out the others
             members = list(rows)
             start = self.judge.pacer.take(time.monotonic(), members[0].message.to)
             self._ready.append(Batch(members, key, start))
             self._outstanding += 1
-        for _ in range(min(len(self._ready), self.context.settings.send_concurrency - len(self._lanes))):
+        self._open_lane()
+
+    def _open_lane(self) -> None:
+        """Send side by side: a lane that has to wait for an answer leaves what is ready to the next one."""
+        if self._ready and not self._opening and len(self._lanes) < self.context.settings.send_concurrency:
+            self._opening = True
             lane = asyncio.create_task(self._send_ready())
             self._lanes.add(lane)
             lane.add_done_callback(self._lane_done)
 
     async def _send_ready(self) -> None:
+        self._opening = False
         while self._ready:
             batch = self._ready.popleft()
+            self._open_lane()
             delay = batch.start - time.monotonic()
             if delay > 0:
                 with contextlib.suppress(TimeoutError):

@@ -19,7 +19,7 @@ WHERE channel = %(channel)s AND status = 'queued' AND send_key IS NOT NULL AND {
 
 -- name: unknown
 -- The members of the oldest request of unknown outcome, if this run admits all of them.
-SELECT *
+SELECT {columns}
 FROM {table}
 WHERE channel = %(channel)s AND status = 'queued' AND {ours} AND send_key = (
     SELECT send_key
@@ -38,7 +38,7 @@ FOR UPDATE SKIP LOCKED
 
 -- name: due
 -- Rows to send now, in sending order.
-SELECT *
+SELECT {columns}
 FROM {table}
 WHERE channel = %(channel)s AND status = 'queued' AND {ours} AND send_key IS NULL
     AND (next_retry_at IS NULL OR next_retry_at <= %(now)s)
@@ -90,6 +90,15 @@ SET status = CASE WHEN r.refusal IS NULL THEN 'sending' ELSE 'skipped' END,
     send_provider = CASE WHEN r.refusal IS NULL THEN %(provider)s END
 FROM unnest(%(id)s::bigint[], %(send_key)s::uuid[], %(refusal)s::text[]) AS r (id, send_key, refusal)
 WHERE d.id = r.id
+
+-- name: record_sent
+-- What nearly all rows become; see `record`, of which this is the short form.
+UPDATE {table} AS d
+SET status = 'sent', failure_reason = NULL, attempts = r.attempts, next_retry_at = NULL, last_error = NULL,
+    provider_message_id = COALESCE(r.provider_message_id, d.provider_message_id), sent_at = %(now)s,
+    send_key = NULL, send_key_at = NULL, send_provider = NULL
+FROM unnest(%(id)s::bigint[], %(attempts)s::int[], %(provider_message_id)s::text[]) AS r (id, attempts, provider_message_id)
+WHERE d.id = r.id AND d.status = 'sending' AND d.claimed_by = %(run_id)s
 
 -- name: record
 -- Write what became of claimed rows; only the run that claimed a row may. The key stays on rows whose
