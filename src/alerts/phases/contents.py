@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 
-from src.alerts.models import ChannelName, DigestContent, EventContent, Message, Rendered
-from src.alerts.phases.outbound import Claimed, Queue, load_digests, load_events
+from src.alerts.models import ChannelName, DigestContent, Driver, EventContent, Message, Period, Rendered
+from src.alerts.phases.outbound import Claimed, Queue
 from src.alerts.rendering import Renderer
 from src.alerts.unsubscribe import unsubscribe_url
-from src.db.connection import Session
+from src.db.connection import Session, load_queries
 from src.settings import Settings
 
+_SQL = load_queries(Path(__file__).parents[1] / "sql", "contents")
+DIGEST_EVENTS = 20
 KEPT = 500
 """Alerts kept rendered; a run rarely has more, and memory stays flat when it does."""
 
@@ -36,8 +41,8 @@ class Contents:
             self._events.clear()
             self._rendered.clear()
         if missing := wanted[Queue.DELIVERIES] - self._events.keys():
-            self._events |= load_events(session, missing)
-        self._digests = load_digests(session, wanted[Queue.DIGESTS]) if wanted[Queue.DIGESTS] else {}
+            self._events |= _load_events(session, missing)
+        self._digests = _load_digests(session, wanted[Queue.DIGESTS]) if wanted[Queue.DIGESTS] else {}
 
     def message(self, claimed: Claimed) -> Message:
         """The message for a row that `load` has seen. The same row gives the same message, byte for byte."""
@@ -53,3 +58,63 @@ class Contents:
         if content_id not in self._rendered:
             self._rendered[content_id] = self._renderer.instant(self._events[content_id], self._channel)
         return self._rendered[content_id]
+
+
+@dataclass(frozen=True, slots=True)
+class _EventRow:
+    id: int
+    alert_type: str
+    region: str | None
+    assets: list[str]
+    severity: int
+    score: float | None
+    headline: str
+    body: str
+    created_at: datetime
+    driver_event_ids: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _DriverRow:
+    id: int
+    title: str
+    source_name: str
+    source_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class _DigestRow:
+    digest_id: int
+    period: str
+    window_start: datetime
+    window_end: datetime
+    event_ids: list[int]
+    total: int
+
+
+def _load_events(session: Session, ids: Iterable[int]) -> dict[int, EventContent]:
+    """Alerts with the news behind them, by id."""
+    rows = session.all(_EventRow, _SQL["events"], {"ids": list(ids)})
+    wanted = sorted({driver for row in rows for driver in row.driver_event_ids})
+    found = session.all(_DriverRow, _SQL["drivers"], {"ids": wanted}) if wanted else []
+    drivers = {row.id: Driver(row.title, row.source_name, row.source_url) for row in found}
+    return {
+        row.id: EventContent(
+            row.id, row.alert_type, row.region, tuple(row.assets), row.severity, row.score, row.headline, row.body,
+            row.created_at, tuple(drivers[driver] for driver in row.driver_event_ids if driver in drivers),
+        )
+        for row in rows
+    }  # fmt: skip
+
+
+def _load_digests(session: Session, ids: Iterable[int]) -> dict[int, DigestContent]:
+    """Digests with their severest events, by id."""
+    rows = session.all(_DigestRow, _SQL["digests"], {"ids": list(ids), "most": DIGEST_EVENTS})
+    events = _load_events(session, {event for row in rows for event in row.event_ids}) if rows else {}
+    return {
+        row.digest_id: DigestContent(
+            Period(row.period), row.window_start, row.window_end,
+            tuple(events[event] for event in row.event_ids), row.total,
+        )
+        for row in rows
+    }  # fmt: skip

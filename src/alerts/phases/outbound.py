@@ -8,7 +8,7 @@ nothing is sent twice through a provider that takes keys.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -19,12 +19,11 @@ from uuid import UUID, uuid4
 from psycopg2 import sql
 
 from src.alerts.channels.base import Channel
-from src.alerts.models import DigestContent, Driver, EventContent, MessageStatus, Period
+from src.alerts.models import MessageStatus
 from src.alerts.retry import OUTAGES, Decision
 from src.db.connection import Database, Session, load_queries
 
 _TEXTS = load_queries(Path(__file__).parent.parent / "sql", "send")
-DIGEST_EVENTS = 20
 KEY_MARGIN = timedelta(minutes=1)
 """How long before the end of its window a key is no longer relied on: longer than any request takes."""
 
@@ -253,65 +252,3 @@ def _columns(results: Sequence[Result]) -> dict[str, list[Any]]:
         "provider_message_id": [result.provider_message_id for result in results],
         "keep_key": [result.decision.keep_key for result in results],
     }
-
-
-@dataclass(frozen=True, slots=True)
-class _EventRow:
-    id: int
-    alert_type: str
-    region: str | None
-    assets: list[str]
-    severity: int
-    score: float | None
-    headline: str
-    body: str
-    created_at: datetime
-    driver_event_ids: list[int]
-
-
-@dataclass(frozen=True, slots=True)
-class _DriverRow:
-    id: int
-    title: str
-    source_name: str
-    source_url: str
-
-
-@dataclass(frozen=True, slots=True)
-class _DigestRow:
-    digest_id: int
-    period: str
-    window_start: datetime
-    window_end: datetime
-    event_ids: list[int]
-    total: int
-
-
-def load_events(session: Session, ids: Iterable[int]) -> dict[int, EventContent]:
-    """Alerts with the news behind them, by id."""
-    rows = session.all(_EventRow, statement(Queue.DELIVERIES, "event_contents"), {"ids": list(ids)})
-    wanted = sorted({driver for row in rows for driver in row.driver_event_ids})
-    found = session.all(_DriverRow, statement(Queue.DELIVERIES, "drivers"), {"ids": wanted}) if wanted else []
-    drivers = {row.id: Driver(row.title, row.source_name, row.source_url) for row in found}
-    return {
-        row.id: EventContent(
-            row.id, row.alert_type, row.region, tuple(row.assets), row.severity, row.score, row.headline, row.body,
-            row.created_at, tuple(drivers[driver] for driver in row.driver_event_ids if driver in drivers),
-        )
-        for row in rows
-    }  # fmt: skip
-
-
-def load_digests(session: Session, ids: Iterable[int]) -> dict[int, DigestContent]:
-    """Digests with their severest events, by id."""
-    rows = session.all(
-        _DigestRow, statement(Queue.DIGESTS, "digest_contents"), {"ids": list(ids), "most": DIGEST_EVENTS}
-    )
-    events = load_events(session, {event for row in rows for event in row.event_ids}) if rows else {}
-    return {
-        row.digest_id: DigestContent(
-            Period(row.period), row.window_start, row.window_end,
-            tuple(events[event] for event in row.event_ids), row.total,
-        )
-        for row in rows
-    }  # fmt: skip
