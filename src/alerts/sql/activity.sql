@@ -28,7 +28,7 @@ FROM (
     UNION ALL
     SELECT 'digests', channel, COALESCE(failure_reason, 'unknown'), last_error, COALESCE(claimed_at, created_at)
     FROM user_alert_digests
-    WHERE status = 'failed' AND created_at >= %(since)s AND NOT adopted
+    WHERE status = 'failed' AND channel IN ('email', 'telegram') AND created_at >= %(since)s AND NOT adopted
 ) AS failed
 GROUP BY queue, channel, reason, detail
 ORDER BY last_at DESC, queue, channel, reason, detail

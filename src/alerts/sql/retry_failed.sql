@@ -22,7 +22,7 @@ SELECT
         WHEN d.user_id <> ALL(%(allowed)s::bigint[]) THEN 'outside_allowlist'
     END AS refusal
 FROM user_alert_digests AS d
-WHERE d.status = 'failed' AND NOT d.adopted AND d.created_at >= %(since)s
+WHERE d.status = 'failed' AND d.channel IN ('email', 'telegram') AND NOT d.adopted AND d.created_at >= %(since)s
 
 -- name: count
 -- How many of what, by the reason of their failure or the reason to leave them.
