@@ -25,6 +25,7 @@ QUOTA: Expected = (Verdict.HALT, Reason.ACCOUNT)
 SETUP: Expected = (Verdict.HALT, Reason.CREDENTIALS)
 CONTENT: Expected = (Verdict.FAILED, Reason.CONTENT_REJECTED)
 DEAD: Expected = (Verdict.FAILED, Reason.INVALID_DESTINATION)
+BUSY: Expected = (Verdict.RETRY, Reason.RATE_LIMITED)
 BLOCKED: Expected = (Verdict.FAILED, Reason.BLOCKED_BY_USER)
 
 ANY = {
@@ -43,7 +44,7 @@ OWN = {
     "resend": {
         "rate_limited": WAIT, "window": WAIT, "daily_quota": QUOTA, "monthly_quota": QUOTA, "missing_key": SETUP,
         "restricted_key": SETUP, "invalid_key": SETUP, "domain_not_verified": SETUP, "validation_error": CONTENT,
-        "validation_error_400": CONTENT, "missing_field": CONTENT, "other_body": SENT, "concurrent": TRANSIENT,
+        "validation_error_400": CONTENT, "missing_field": CONTENT, "other_body": SENT, "concurrent": BUSY,
         "application_error": TRANSIENT,
     },
     "telegram": {

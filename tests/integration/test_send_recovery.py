@@ -211,16 +211,18 @@ def test_another_body_under_a_known_key_means_that_it_was_sent(sending: Sending,
     assert (sending.statuses(), sending.accepted()) == ({"sent": 3}, sending.addresses(people))
 
 
-def test_a_batch_still_under_way_at_the_provider_is_asked_about_again(sending: Sending, provider: Provider) -> None:
-    people = sending.people(2)
+def test_batches_still_under_way_at_the_provider_are_no_outage(sending: Sending, provider: Provider) -> None:
+    people = sending.people(8)
     sending.instants(people)
     killed(sending, people, "resend")
-    provider.script("resend", "concurrent")
-    sending.run()
-    assert sending.statuses() == {"queued": 2}
+    sending.world.execute("UPDATE user_alert_deliveries SET send_key = md5(id::text)::uuid")
+    provider.script("resend", default="concurrent")
+    report = sending.run()
+    assert (report.counts["halted_channels"], report.counts["deliveries"]["retried"]) == ([], 8)
+    provider.script("resend")
     sending.run(later=LATER)
-    assert (sending.statuses(), sending.accepted()) == ({"sent": 2}, sending.addresses(people))
-    assert len({request["key"] for request in provider.requests}) == 1
+    assert (sending.statuses(), sending.accepted()) == ({"sent": 8}, sending.addresses(people))
+    assert len({request["key"] for request in provider.requests}) == 8
 
 
 def test_who_opted_out_of_a_batch_of_unknown_outcome_is_not_asked_for_again(

@@ -159,8 +159,8 @@ async def _reply(request: web.Request, answer: Answer, status: int, body: Any) -
     content += b" " * answer.padding
     response = web.StreamResponse(status=status, headers={"Content-Type": "application/json", **answer.headers})
     response.content_length = len(content)
-    await response.prepare(request)
     try:
+        await response.prepare(request)
         if answer.ending is Ending.HALF:
             await response.write(content[: len(content) // 2])
             _cut(request)
@@ -168,7 +168,7 @@ async def _reply(request: web.Request, answer: Answer, status: int, body: Any) -
             await response.write(content)
             await response.write_eof()
     except ConnectionError:
-        pass  # the client had read enough
+        pass  # the client had read enough, or is gone
     return response
 
 

@@ -19,8 +19,8 @@ from src.alerts.channels.classification import (
     SENT_BEFORE,
     SETUP,
     TRANSIENT,
-    UNSETTLED,
     Codes,
+    Rule,
     classify,
     for_each,
     sent_as,
@@ -36,7 +36,8 @@ CODES: Codes = {
     "monthly_quota_exceeded": QUOTA,
     # The same key came with another body before: that one was accepted, for rendering under a key is fixed.
     "invalid_idempotent_request": SENT_BEFORE,
-    "concurrent_idempotent_requests": UNSETTLED,  # the first request under this key is still under way
+    # The first request under this key is still under way: no outage, and its outcome is not known yet.
+    "concurrent_idempotent_requests": Rule(Verdict.RETRY, FailureReason.RATE_LIMITED, unknown=True),
     "application_error": TRANSIENT,
     "internal_server_error": TRANSIENT,
     "missing_api_key": SETUP,
