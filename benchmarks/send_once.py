@@ -16,7 +16,8 @@ from unittest import mock
 from uuid import UUID
 
 from src.alerts.channels.base import Limits
-from src.alerts.models import ChannelName, Message, Outcome, Verdict
+from src.alerts.messages import Message, Outcome, Verdict
+from src.alerts.models import ChannelName
 from src.alerts.phases import send
 from src.alerts.phases.context import PhaseContext, Stop, system_clock
 from src.alerts.rollout import Rollout

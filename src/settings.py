@@ -53,7 +53,7 @@ def parse_user_ids(text: str) -> frozenset[int]:
     return frozenset(map(int, ids))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Settings:
     """Everything the environment says. Durations are `timedelta`, rates are messages a minute."""
 

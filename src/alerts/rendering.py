@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from src.alerts.channels.lengths import TELEGRAM_LIMIT, cut_sms, cut_telegram, shorten, telegram_units
-from src.alerts.models import ChannelName, DigestContent, Driver, EventContent, Period, Rendered
+from src.alerts.messages import DigestContent, Driver, EventContent, Rendered
+from src.alerts.models import ChannelName, Period
 from src.settings import Settings
 
 MAX_HTML_BYTES = 100_000

@@ -6,7 +6,8 @@ import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from src.alerts.models import FailureReason, MessageStatus, Outcome, Verdict
+from src.alerts.messages import Outcome, Verdict
+from src.alerts.models import FailureReason, MessageStatus
 from src.settings import Settings
 
 JITTER = 0.2

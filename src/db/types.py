@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg2.extensions
-from psycopg2.extras import Json, register_uuid
+from psycopg2.extras import Json
 
-register_uuid()
 psycopg2.extensions.register_adapter(dict, Json)
 
 

@@ -15,7 +15,8 @@ from uuid import uuid4
 
 import pytest
 
-from src.alerts.models import ChannelName, FailureReason, Message, Outcome, Rendered, Verdict
+from src.alerts.messages import Message, Outcome, Rendered, Verdict
+from src.alerts.models import ChannelName, FailureReason
 from src.alerts.rendering import Renderer
 from src.settings import Settings
 from tests.contracts.conftest import MailServer

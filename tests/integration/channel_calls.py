@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 from src.alerts.channels.registry import open_channels
-from src.alerts.models import ChannelName, Message, Outcome, Rendered
+from src.alerts.messages import Message, Outcome, Rendered
+from src.alerts.models import ChannelName
 from src.settings import Settings, read_settings
 
 SECRETS = {

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from src.alerts.channels import http
+from src.alerts.messages import Outcome, Verdict
 from src.alerts.models import FailureReason as Reason
-from src.alerts.models import Outcome, Verdict
 from tests.integration.channel_calls import CHANNELS, messages, send
 from tests.providers.answers import ANSWERS
 from tests.providers.process import Provider, running_provider

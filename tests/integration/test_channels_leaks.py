@@ -13,7 +13,7 @@ import pytest
 
 from src.alerts.channels import http, smtp
 from src.alerts.channels.endpoints import Sender, SmtpServer
-from src.alerts.models import Outcome
+from src.alerts.messages import Outcome
 from tests.integration.channel_calls import BODY, CHANNELS, SECRETS, messages, send_async
 from tests.integration.test_channels_smtp import CASES as SMTP_CASES
 from tests.providers.answers import ANSWERS, Answer

@@ -10,7 +10,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from src.alerts.channels.registry import open_channels
-from src.alerts.models import ChannelName, FailureReason, Message, Outcome, Rendered, Verdict
+from src.alerts.messages import Message, Outcome, Rendered, Verdict
+from src.alerts.models import ChannelName, FailureReason
 from src.settings import read_settings
 from tests.integration.channel_calls import BODY
 

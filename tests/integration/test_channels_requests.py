@@ -12,7 +12,8 @@ import pytest
 
 from src.alerts.channels.lengths import sms_segments, telegram_units
 from src.alerts.channels.registry import open_channels
-from src.alerts.models import ChannelName, FailureReason, Message, Outcome, Rendered, Verdict
+from src.alerts.messages import Message, Outcome, Rendered, Verdict
+from src.alerts.models import ChannelName, FailureReason
 from tests.integration.channel_calls import BODY, CHANNELS, SECRETS, messages, send, settings_for
 from tests.providers.process import Provider, running_provider
 

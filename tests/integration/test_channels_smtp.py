@@ -14,8 +14,8 @@ import pytest
 
 from src.alerts.channels import smtp
 from src.alerts.channels.endpoints import Sender, SmtpServer
+from src.alerts.messages import Outcome, Verdict
 from src.alerts.models import FailureReason as Reason
-from src.alerts.models import Outcome, Verdict
 from tests.integration.channel_calls import BODY, messages
 from tests.providers.smtp import DROP, HANG, smtp_server
 from tests.providers.smtp import SmtpServer as FakeServer

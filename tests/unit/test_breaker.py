@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
+from src.alerts.messages import Outcome, Verdict
 from src.alerts.models import FailureReason as Why
-from src.alerts.models import Outcome, Verdict
 from src.alerts.phases.breaker import HORIZON, Breaker, Pacer
 
 OK = Outcome(Verdict.SENT)

@@ -8,7 +8,8 @@ import pytest
 
 from src.alerts.channels.classification import CONTENT, SETUP, Codes, classify, for_each, sent_as, wait_seconds
 from src.alerts.channels.http import NoReply, Reply
-from src.alerts.models import FailureReason, Outcome, Verdict
+from src.alerts.messages import Outcome, Verdict
+from src.alerts.models import FailureReason
 
 CODES: Codes = {"known": CONTENT, (403, "known"): SETUP}
 

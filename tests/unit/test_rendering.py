@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 
 from src.alerts.channels.lengths import sms_segments, telegram_plain, telegram_units
-from src.alerts.models import ChannelName, DigestContent, Driver, EventContent, Period, Rendered
+from src.alerts.messages import DigestContent, Driver, EventContent, Rendered
+from src.alerts.models import ChannelName, Period
 from src.alerts.rendering import MAX_HTML_BYTES, MAX_SUBJECT, Renderer
 from src.settings import Settings
 

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from src.alerts.messages import Outcome, Verdict
 from src.alerts.models import FailureReason as Why
-from src.alerts.models import MessageStatus, Outcome, Verdict
+from src.alerts.models import MessageStatus
 from src.alerts.retry import Decision, backoff, decide
 from src.settings import Settings
 

@@ -14,7 +14,8 @@ from typing import Protocol
 from uuid import UUID
 
 from src.alerts.channels.destinations import DESTINATIONS
-from src.alerts.models import ChannelName, FailureReason, Message, Outcome, Verdict
+from src.alerts.messages import Message, Outcome, Verdict
+from src.alerts.models import ChannelName, FailureReason
 
 
 @dataclass(frozen=True, slots=True)

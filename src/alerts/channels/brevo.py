@@ -18,7 +18,8 @@ from src.alerts.channels.classification import CONTENT, QUOTA, SENT_BEFORE, SETU
 from src.alerts.channels.endpoints import Sender
 from src.alerts.channels.http import Http
 from src.alerts.channels.mail import subject_of, unsubscribe_headers
-from src.alerts.models import ChannelName, Message, Outcome, Verdict
+from src.alerts.messages import Message, Outcome, Verdict
+from src.alerts.models import ChannelName
 
 CODES: Codes = {
     "duplicate_parameter": SENT_BEFORE,

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 
 from src.alerts.channels.http import NoReply, Reply
-from src.alerts.models import FailureReason, Outcome, Verdict
+from src.alerts.messages import Outcome, Verdict
+from src.alerts.models import FailureReason
 
 SHORTEST_WAIT, USUAL_WAIT, LONGEST_WAIT = 1.0, 5.0, 3600.0  # seconds; a provider's word is taken within these
 

@@ -9,7 +9,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 
 from src.alerts.channels.endpoints import Sender
-from src.alerts.models import Message
+from src.alerts.messages import Message
 
 
 def subject_of(message: Message) -> str:

@@ -14,7 +14,8 @@ from pathlib import Path
 from src.alerts.channels.base import Limits, SingleChannel
 from src.alerts.channels.endpoints import Sender
 from src.alerts.channels.mail import mime
-from src.alerts.models import ChannelName, FailureReason, Message, Outcome, Verdict
+from src.alerts.messages import Message, Outcome, Verdict
+from src.alerts.models import ChannelName, FailureReason
 
 # Only the sender of mails that are never sent needs no configuration.
 OUTBOX_SENDER = Sender("EnergyRiskIQ", "alerts@energyriskiq.example.com")

@@ -28,7 +28,8 @@ from src.alerts.channels.classification import (
 from src.alerts.channels.endpoints import Sender
 from src.alerts.channels.http import Http
 from src.alerts.channels.mail import subject_of, unsubscribe_headers
-from src.alerts.models import ChannelName, FailureReason, Message, Outcome, Verdict
+from src.alerts.messages import Message, Outcome, Verdict
+from src.alerts.models import ChannelName, FailureReason
 
 CODES: Codes = {
     "rate_limit_exceeded": RATE,

@@ -24,7 +24,8 @@ from src.alerts.channels.classification import (
 )
 from src.alerts.channels.http import Http
 from src.alerts.channels.lengths import cut_sms
-from src.alerts.models import ChannelName, Message, Outcome, Verdict
+from src.alerts.messages import Message, Outcome, Verdict
+from src.alerts.models import ChannelName
 
 CODES: Codes = {
     "20429": RATE,  # too many requests

@@ -18,7 +18,8 @@ from src.alerts.channels.base import Limits, SingleChannel
 from src.alerts.channels.classification import CONTENT, DEAD, SETUP, TRANSIENT, Rule
 from src.alerts.channels.endpoints import Sender, SmtpServer
 from src.alerts.channels.mail import mime
-from src.alerts.models import ChannelName, FailureReason, Message, Outcome, Verdict
+from src.alerts.messages import Message, Outcome, Verdict
+from src.alerts.models import ChannelName, FailureReason
 
 CONNECT_SECONDS = 10
 TOTAL_SECONDS = 30

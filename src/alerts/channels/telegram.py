@@ -13,7 +13,8 @@ from src.alerts.channels.base import Limits, SingleChannel
 from src.alerts.channels.classification import BLOCKED, CONTENT, DEAD, Codes, classify, sent_as
 from src.alerts.channels.http import Http, NoReply, Reply
 from src.alerts.channels.lengths import cut_telegram, telegram_plain
-from src.alerts.models import ChannelName, FailureReason, Message, Outcome, Verdict
+from src.alerts.messages import Message, Outcome, Verdict
+from src.alerts.models import ChannelName, FailureReason
 
 # The beginning of `description` → the word that stands for it in the table and the logs.
 PHRASES = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from src.alerts.models import FailureReason, Outcome, Verdict
+from src.alerts.messages import Outcome, Verdict
+from src.alerts.models import FailureReason
 from src.alerts.retry import OUTAGES
 
 IN_A_ROW = 5

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from src.alerts.models import ChannelName, DigestContent, Driver, EventContent, Message, Period, Rendered
+from src.alerts.messages import DigestContent, Driver, EventContent, Message, Rendered
+from src.alerts.models import ChannelName, Period
 from src.alerts.phases.outbound import Claimed, Queue
 from src.alerts.rendering import Renderer
 from src.alerts.unsubscribe import unsubscribe_url

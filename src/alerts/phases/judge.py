@@ -9,7 +9,8 @@ from datetime import datetime
 from uuid import UUID
 
 from src.alerts.channels.base import Channel
-from src.alerts.models import Message, MessageStatus, Outcome, Verdict
+from src.alerts.messages import Message, Outcome, Verdict
+from src.alerts.models import MessageStatus
 from src.alerts.phases.breaker import Breaker, Pacer
 from src.alerts.phases.outbound import Claimed, Move, Queue, Result
 from src.alerts.phases.tally import Tally

@@ -16,7 +16,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from src.alerts.models import FailureReason, Message, Outcome, Rendered, Verdict
+from src.alerts.messages import Message, Outcome, Rendered, Verdict
+from src.alerts.models import FailureReason
 from src.alerts.phases.contents import Contents
 from src.alerts.phases.context import PhaseContext
 from src.alerts.phases.judge import Batch, Judge, Outgoing

@@ -18,7 +18,8 @@ from uuid import UUID
 from src.alerts.channels.base import Channel, CheckedChannel
 from src.alerts.channels.configuration import configuration
 from src.alerts.channels.registry import open_channels
-from src.alerts.models import ChannelName, Message, Outcome, StopReason, Verdict
+from src.alerts.messages import Message, Outcome, Verdict
+from src.alerts.models import ChannelName, StopReason
 from src.alerts.phases.breaker import Pacer
 from src.alerts.phases.contents import Contents
 from src.alerts.phases.context import PhaseContext

@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from src.alerts.models import ChannelName, FailureReason, MessageStatus, Outcome, StopReason, Verdict
+from src.alerts.messages import Outcome, Verdict
+from src.alerts.models import ChannelName, FailureReason, MessageStatus, StopReason
 from src.alerts.phases.outbound import Queue
 
 RECIPIENTS_SHOWN = 100
