@@ -47,3 +47,10 @@ def _utc(value: str | None, cursor: Any) -> datetime | None:
 
 
 psycopg2.extensions.register_type(psycopg2.extensions.new_type((1114,), "UTC_TIMESTAMP", _utc))
+
+
+def register_uuids() -> None:
+    """`uuid` columns as `UUID`: only where they are used, because the module takes long to load."""
+    from psycopg2.extras import register_uuid
+
+    register_uuid()

@@ -16,9 +16,10 @@ LAYERS = {
     "src.settings": ("src.errors",),
     "src.db": ("src.errors", "src.settings"),
     "src.alerts.models": (),
-    "src.alerts.retry": ("src.alerts.models", "src.settings"),
+    "src.alerts.messages": ("src.alerts.models",),
+    "src.alerts.retry": ("src.alerts.models", "src.alerts.messages", "src.settings"),
     "src.alerts.rollout": ("src.alerts.models", "src.errors", "src.settings"),
-    "src.alerts.channels": ("src.alerts.models", "src.errors", "src.settings"),
+    "src.alerts.channels": ("src.alerts.models", "src.alerts.messages", "src.errors", "src.settings"),
 }
 ABOVE_PHASES = ("pipeline", "preflight", "health", "checks", "runner", "summary")
 # What only some may import: package → who.

@@ -17,14 +17,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from psycopg2 import sql
-from psycopg2.extras import register_uuid
 
 from src.alerts.channels.base import Channel
 from src.alerts.models import MessageStatus
 from src.alerts.retry import OUTAGES, Decision
 from src.db.connection import Database, Session, load_queries
+from src.db.types import register_uuids
 
-register_uuid()
+register_uuids()
 _TEXTS = load_queries(Path(__file__).parent.parent / "sql", "send")
 KEY_MARGIN = timedelta(minutes=1)
 """How long before the end of its window a key is no longer relied on: longer than any request takes."""
