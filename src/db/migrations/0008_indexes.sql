@@ -15,6 +15,21 @@ CREATE INDEX IF NOT EXISTS alert_events_open_idx ON alert_events (created_at)
 -- Phase D: what is in a digest.
 CREATE INDEX IF NOT EXISTS user_alert_digest_items_digest_idx ON user_alert_digest_items (digest_id);
 
+-- And the way back, where no unique constraint leads it: else each deleted delivery reads the whole table.
+DO $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT
+        FROM pg_index AS i
+        JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+        WHERE i.indrelid = 'user_alert_digest_items'::regclass AND i.indisvalid AND i.indpred IS NULL
+            AND a.attname = 'delivery_id'
+    ) THEN
+        CREATE INDEX user_alert_digest_items_delivery_idx ON user_alert_digest_items (delivery_id);
+    END IF;
+END
+$$;
+
 -- Phase C, as for deliveries.
 CREATE INDEX IF NOT EXISTS user_alert_digests_due_idx ON user_alert_digests (channel, id)
     WHERE status = 'queued' AND send_key IS NULL AND NOT adopted;
