@@ -75,7 +75,7 @@ def integration(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Speed as ratios in one run, written to benchmarks/RESULTS.md."""
-    session.install("-r", "requirements-dev.txt")
+    session.install("-r", "requirements-dev.txt", "-r", "requirements-bench.txt")
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
@@ -92,5 +92,7 @@ def requirements(session: nox.Session) -> None:
     session.run(*COMPILE, "requirements-admin.in", *admin, *session.posargs)
     workflow = ("--constraint=requirements-dev.txt", "--output-file=requirements-workflow.txt")
     session.run(*COMPILE, "requirements-workflow.in", *workflow, *session.posargs)
+    bench = ("--constraint=requirements-dev.txt", "--output-file=requirements-bench.txt")
+    session.run(*COMPILE, "requirements-bench.in", *bench, *session.posargs)
     contracts = ("--constraint=requirements-dev.txt", "--output-file=requirements-contracts.txt")
     session.run(*COMPILE, "requirements-contracts.in", *contracts, *session.posargs)
