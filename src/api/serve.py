@@ -18,7 +18,7 @@ from src.errors import ConfigError, Finding
 from src.ops.command import concluded
 from src.settings import Settings, process_environment, read_settings
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("src.api.serve")  # also where this is the main module
 
 GRACE_SECONDS = 5
 
@@ -71,7 +71,7 @@ def _run(settings: Settings, warnings: list[Finding], listener: socket.socket) -
     host, port = listener.getsockname()[:2]
     if "INTERNAL_RUNNER_TOKEN" not in settings.secrets:
         log.warning("api.no_token: set INTERNAL_RUNNER_TOKEN: the admin API answers 503 until then")
-    log.warning("serving http://%s:%d%s/", f"[{host}]" if ":" in host else host, port, PREFIX)
+    log.info("serving http://%s:%d%s/", f"[{host}]" if ":" in host else host, port, PREFIX)
     uvicorn.Server(config).run(sockets=[listener])
 
 

@@ -125,6 +125,14 @@ def test_a_run_in_detail(page: Page, client: Client) -> None:
     assert page.url == f"{client.url}{ENGINE}/"
 
 
+@pytest.mark.parametrize("run_id", ["unknown", "%00", "..%2Fmetrics"])
+def test_a_run_that_is_not_on_record_is_said_to_be_none(page: Page, client: Client, run_id: str) -> None:
+    sign_in(page, client)
+    page.goto(f"{client.url}{ENGINE}/#run={run_id}")
+    expect(page.get_by_role("dialog")).to_contain_text("No such run is on record")
+    expect(page.locator("#status")).to_contain_text("All is well")
+
+
 def test_whatever_stands_in_the_database_is_text(page: Page, client: Client, world: World) -> None:
     def dismiss(dialog: Dialog) -> None:
         dialog.dismiss()

@@ -78,16 +78,16 @@ async function openRun() {
   const id = /^#run=(.+)$/.exec(location.hash)?.[1];
   if (!id) return $("run").open && $("run").close();
   if (!sessionStorage.getItem(KEY)) return null;
+  const close = el("button", { type: "button" }, "Close");
+  close.addEventListener("click", () => $("run").close());
   try {
-    const detail = await ask(`runs/${id}`);
-    const close = el("button", { type: "button" }, "Close");
-    close.addEventListener("click", () => $("run").close());
-    sections.showRun(detail, close);
-    if (!$("run").open) $("run").showModal();
-    return null;
+    sections.showRun(await ask(`runs/${id}`), close);
   } catch (error) {
-    return explain(error);
+    if (![404, 422].includes(error.status)) return explain(error);
+    sections.showNoRun(close);
   }
+  if (!$("run").open) $("run").showModal();
+  return null;
 }
 
 $("sign-in").addEventListener("submit", async (event) => {

@@ -119,6 +119,10 @@ function statusOf(status) {
   return el("span", { class: STATES[status] ?? "soft" }, status);
 }
 
+export function showNoRun(close) {
+  show("run-detail", el("div", { class: "heading" }, el("h2", { id: "run-title" }, "No such run is on record"), close));
+}
+
 export function showRun({ run, phases }, close) {
   const stop = run.counts?.stop_reason;
   const { rollout } = run;
