@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -22,12 +23,18 @@ class Chunk:
     final: bool
 
 
-TUNE = """
-SELECT set_config(name, value, true)
-FROM (VALUES ('enable_nestloop', 'off'), ('jit', 'off'), ('work_mem', '64MB')) AS wish (name, value)
-"""
-"""For the transaction of a chunk. The planner cannot know how many rows a CTE has, and a nested loop over
-them would be quadratic."""
+# The planner cannot know how many rows a CTE has, and a nested loop over them would be quadratic.
+_TUNE = "SET LOCAL enable_nestloop = off; SET LOCAL jit = off; SET LOCAL work_mem = '64MB'"
+_UNTUNE = "SET LOCAL enable_nestloop TO DEFAULT; SET LOCAL jit TO DEFAULT; SET LOCAL work_mem TO DEFAULT"
+
+
+@contextmanager
+def tuned_transaction(session: Session) -> Iterator[None]:
+    """For the statement of a chunk. In a dry run the transaction goes on, as it was before."""
+    with session.transaction():
+        session.execute(_TUNE)
+        yield
+        session.execute(_UNTUNE)
 
 
 def walk(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from src.alerts.models import Period
-from src.alerts.phases.chunks import TUNE, Chunk, walk
+from src.alerts.phases.chunks import Chunk, tuned_transaction, walk
 from src.alerts.phases.context import PhaseContext
 from src.alerts.windows import daily_window, hourly_window
 from src.db.connection import Session, load_queries
@@ -47,8 +47,7 @@ def run(context: PhaseContext) -> dict[str, Any]:
 
     def build(session: Session, chunk: Chunk) -> tuple[int, _Built]:
         own = {**params, "after": chunk.after, "last": chunk.last}
-        with session.transaction():
-            session.execute(TUNE)
+        with tuned_transaction(session):
             return session.execute(_SQL["expire"], own), session.one(_Built, _SQL["build"], own)
 
     with context.database.session() as session:

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from src.alerts.phases.chunks import TUNE, Chunk, walk
+from src.alerts.phases.chunks import Chunk, tuned_transaction, walk
 from src.alerts.phases.context import PhaseContext
 from src.alerts.rollout import Rollout
 from src.alerts.windows import day_of
@@ -122,8 +122,7 @@ class _Wave:
     def cross(self, session: Session, chunk: Chunk) -> Tally:
         """Create the deliveries of a chunk; with the last one the events are done."""
         params = {**self._params, "after": chunk.after, "last": chunk.last}
-        with session.transaction():
-            session.execute(TUNE)
+        with tuned_transaction(session):
             tally = session.one(Tally, DECISIONS + _SQL["fan_out"], params)
             if chunk.final and self._completes:
                 session.execute(_SQL["complete"], params)
