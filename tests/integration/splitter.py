@@ -1,20 +1,27 @@
-"""A stand-in for a pooler of the worst kind, which no released one is any more."""
+"""A stand-in for poolers of the worst kinds, which no released one is any more."""
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
+from collections.abc import Callable, Sequence
+
+TLS, GSS = 80877103, 80877104  # requests for encryption instead of a start-up message
 
 
 class Splitter:
-    """A pooler of the worst kind: it hands each statement to the next of its two server connections.
+    """Hands each statement of the connections that `split` chooses (by number) to the next of two server
+    connections; the others it only passes on. With `databases` each new connection goes to the next of them.
 
-    Speaks just enough of the protocol for it: the start-up of the first connection is passed on, that of
-    the second kept back, and simple queries alternate. The server must ask for no password.
+    Speaks just enough of the protocol for it: of two start-ups one answer is kept back, and simple queries
+    alternate. The server must ask for no password.
     """
 
-    def __init__(self, target: dict[str, str]) -> None:
+    def __init__(self, target: dict[str, str], *, split: Callable[[int], bool], databases: Sequence[str] = ()) -> None:
         self._target = target
+        self._split = split
+        self._databases = itertools.cycle(databases or [target["dbname"]])
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -37,56 +44,62 @@ class Splitter:
         return socket.create_connection((host, port))
 
     def _serve(self) -> None:
-        while True:
+        for number in itertools.count():
             try:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._split, args=(client,), daemon=True).start()
+            arguments = (client, next(self._databases), self._split(number))
+            threading.Thread(target=self._converse, args=arguments, daemon=True).start()
 
-    def _split(self, client: socket.socket) -> None:
+    def _converse(self, client: socket.socket, database: str, split: bool) -> None:
         with client, self._server() as first, self._server() as second:
             try:
-                start = self._start(client)
+                start = _start(client, database)
                 for server, listener in ((first, client), (second, None)):
                     server.sendall(start)
-                    self._until_ready(server, listener)
-                for turn in range(10**6):
-                    kind, message = self._message(client)
+                    _until_ready(server, listener)
+                for server in itertools.cycle((first, second) if split else (first,)):
+                    kind, message = _message(client)
                     if kind == b"X":
                         return
-                    server = (first, second)[turn % 2]
                     server.sendall(message)
-                    self._until_ready(server, client)
+                    _until_ready(server, client)
             except (OSError, EOFError):
                 return
 
-    def _start(self, client: socket.socket) -> bytes:
-        while True:
-            size = self._exactly(client, 4)
-            body = self._exactly(client, int.from_bytes(size, "big") - 4)
-            if body[:4] == (80877103).to_bytes(4, "big") or body[:4] == (80877104).to_bytes(4, "big"):
-                client.sendall(b"N")  # neither TLS nor GSS
-                continue
-            return size + body
 
-    def _until_ready(self, server: socket.socket, client: socket.socket | None) -> None:
-        kind = b""
-        while kind != b"Z":
-            kind, message = self._message(server)
-            if client:
-                client.sendall(message)
+def _start(client: socket.socket, database: str) -> bytes:
+    """The start-up message, asking for this database."""
+    while True:
+        body = _exactly(client, int.from_bytes(_exactly(client, 4), "big") - 4)
+        if int.from_bytes(body[:4], "big") in (TLS, GSS):
+            client.sendall(b"N")
+            continue
+        words = body[4:].rstrip(b"\0").split(b"\0")
+        settings = dict(zip(words[::2], words[1::2], strict=True)) | {b"database": database.encode()}
+        content = body[:4] + b"".join(key + b"\0" + value + b"\0" for key, value in settings.items()) + b"\0"
+        return (len(content) + 4).to_bytes(4, "big") + content
 
-    def _message(self, peer: socket.socket) -> tuple[bytes, bytes]:
-        head = self._exactly(peer, 5)
-        return head[:1], head + self._exactly(peer, int.from_bytes(head[1:], "big") - 4)
 
-    @staticmethod
-    def _exactly(peer: socket.socket, count: int) -> bytes:
-        data = b""
-        while len(data) < count:
-            part = peer.recv(count - len(data))
-            if not part:
-                raise EOFError
-            data += part
-        return data
+def _until_ready(server: socket.socket, client: socket.socket | None) -> None:
+    kind = b""
+    while kind != b"Z":
+        kind, message = _message(server)
+        if client:
+            client.sendall(message)
+
+
+def _message(peer: socket.socket) -> tuple[bytes, bytes]:
+    head = _exactly(peer, 5)
+    return head[:1], head + _exactly(peer, int.from_bytes(head[1:], "big") - 4)
+
+
+def _exactly(peer: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        part = peer.recv(count - len(data))
+        if not part:
+            raise EOFError
+        data += part
+    return data
