@@ -11,7 +11,7 @@ import pytest
 from src.alerts.phases import fanout
 from src.alerts.phases.context import Stop
 from src.db.connection import Database
-from src.errors import LockLostError
+from src.errors import DatabaseError, LockLostError
 from src.settings import Settings
 from tests.factories import NOW, World
 from tests.phases import phase_context
@@ -281,3 +281,25 @@ def test_an_unknown_verification_counts_as_verified(
     world.alert_event()
     counts = fanned_out(database)
     assert (counts["deliveries_created"], counts["deliveries_skipped_missing_dest"]) == (created, 1 - created)
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_an_event_is_not_done_as_long_as_a_chunk_failed(
+    database: Database, world: World, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    """Whichever chunk it is, on whichever of the two connections."""
+    monkeypatch.setattr(fanout, "PAIRS_PER_CHUNK", 2)
+    users = [world.user("free") for _ in range(9)]
+    world.alert_event()
+    world.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;"
+        "CREATE TRIGGER refuse BEFORE INSERT ON user_alert_deliveries FOR EACH ROW"
+        f" WHEN (NEW.user_id = {users[2 * place]}) EXECUTE FUNCTION refuse()"
+    )
+    with pytest.raises(DatabaseError):
+        fanned_out(database)
+    assert world.value("SELECT fanout_completed_at FROM alert_events") is None
+    world.execute("DROP TRIGGER refuse ON user_alert_deliveries")
+    fanned_out(database)
+    assert rows(world, "user_id") == [(user,) for user in users]
+    assert world.value("SELECT fanout_completed_at FROM alert_events") == NOW
