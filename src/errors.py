@@ -47,6 +47,10 @@ class DatabaseError(AlertsError):
     """The database cannot be reached, is not as the code needs it, or refused a statement."""
 
 
+class StoppedError(DatabaseError):
+    """The run was asked to stop, and a statement did not end by itself in the time that is left."""
+
+
 class LockLostError(DatabaseError):
     """The connection that holds the advisory locks is gone; the phase must stop."""
 

@@ -23,7 +23,7 @@ from src.alerts.phases.context import Clock, PhaseContext, Stop
 from src.alerts.rollout import Rollout
 from src.db.connection import Database, Session
 from src.db.locks import LOCK_LOST, RunLocks
-from src.errors import AlertsError, DatabaseError, Finding, internal
+from src.errors import AlertsError, DatabaseError, Finding, StoppedError, internal
 from src.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -119,7 +119,8 @@ def execute(run: Run, settings: Settings, database: Database, clock: Clock, stop
             _conclude(run, stop, began)
             _Recorder(run, context).close()
     except AlertsError as error:
-        run.errors += error.findings
+        if not isinstance(error, StoppedError):
+            run.errors += error.findings
         _conclude(run, stop, began)
 
 
@@ -132,6 +133,8 @@ def _run_phases(run: Run, context: PhaseContext) -> None:
         with _timed(result):
             try:
                 _run_phase(run, result, context)
+            except StoppedError:
+                result.status = RunStatus.INTERRUPTED
             except Exception as error:
                 findings = error.findings if isinstance(error, AlertsError) else [internal(error)]
                 result.status = RunStatus.FAILED

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -21,13 +22,16 @@ import psycopg2.extensions
 from psycopg2 import sql
 
 import src.db.types  # noqa: F401 - registers them
-from src.db.failures import translated
+from src.db.failures import HurriedError, translated
 from src.settings import Secret
 
 CONNECT_SECONDS = 8.0
 STATEMENT_SECONDS = 20.0
 LOCK_SECONDS = 10.0
 ROLLBACK_SECONDS = 5.0
+LOOK_SECONDS = 0.2
+HURRIED_SECONDS = 1.0
+"""How long a wait may still take once the process has to end."""
 
 R = TypeVar("R")
 Params = Mapping[str, Any]
@@ -36,17 +40,36 @@ Statement: TypeAlias = str | sql.Composed
 _limits = threading.local()
 
 
+@dataclass(slots=True)
+class _Haste:
+    """The moment (monotonic seconds) from which no wait of this process may be long."""
+
+    begins: float = float("inf")
+
+
+_haste = _Haste()
+
+
+def hurry(seconds: float) -> None:
+    """The process has to end: `seconds` from now, waits that take longer than `HURRIED_SECONDS` are cut
+    short, in every thread, with StoppedError. What they were for is rolled back. To be called once."""
+    _haste.begins = min(_haste.begins, time.monotonic() + seconds)
+
+
 def _wait(connection: Any) -> None:
     """psycopg2's wait callback: poll until done, at most as long as the limit in force in this thread."""
-    limit = getattr(_limits, "seconds", STATEMENT_SECONDS + 2)
-    deadline = time.monotonic() + limit
+    began = time.monotonic()
+    deadline = began + getattr(_limits, "seconds", STATEMENT_SECONDS + 2)
     poller = select.poll()
     while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
         mask = select.POLLIN if state == psycopg2.extensions.POLL_READ else select.POLLOUT
         poller.register(connection.fileno(), mask)
-        ready = poller.poll(max(deadline - time.monotonic(), 0) * 1000)
-        if not ready:
-            raise psycopg2.OperationalError("no answer in time")
+        while not poller.poll(LOOK_SECONDS * 1000):
+            now = time.monotonic()
+            if now > max(_haste.begins, began + HURRIED_SECONDS):
+                raise HurriedError
+            if now > deadline:
+                raise psycopg2.OperationalError("no answer in time")
         poller.unregister(connection.fileno())
 
 

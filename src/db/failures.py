@@ -7,10 +7,16 @@ from contextlib import contextmanager
 
 import psycopg2
 
-from src.errors import DatabaseError, Finding
+from src.errors import DatabaseError, Finding, StoppedError
 
 LOCKED = "database.locked"
 MISMATCH = "schema.mismatch"
+STOPPED = Finding("database.canceled", "the run was stopped before the database answered: run again")
+
+
+class HurriedError(psycopg2.OperationalError):  # type: ignore[misc]  # psycopg2 has no types
+    """A wait was cut short because the process has to end."""
+
 
 _REFUSALS = (
     ("password authentication failed", "the password or user name was refused: check DATABASE_URL"),
@@ -72,5 +78,7 @@ def translated() -> Iterator[None]:
     """Driver errors become `DatabaseError`; their text goes no further."""
     try:
         yield
+    except HurriedError:
+        raise StoppedError(STOPPED) from None
     except psycopg2.Error as error:
         raise DatabaseError(explain(error)) from None

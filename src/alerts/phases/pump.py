@@ -31,6 +31,8 @@ GRACE_SECONDS = 5.0
 """How long requests in flight may still answer after a signal or the deadline (GitHub gives 7.5 s)."""
 RECORD_SECONDS = 15.0
 """How long results are kept and offered again to a database that went away."""
+LAST_RECORD_SECONDS = 0.75
+"""The same after a signal, from the end of the grace on."""
 LOOK_SECONDS = 0.25
 """How long anything waits before it looks whether the run should stop."""
 NOT_STARTED = Outcome(Verdict.WAIT, asked=False)
@@ -240,6 +242,8 @@ class Pump:
             self._ended.set()
         if self.context.stop.reason is not None:
             self._cut_off = min(self._cut_off, now + GRACE_SECONDS)
+        if self.context.stop.signal is not None:
+            self._give_up = min(self._give_up, self._cut_off + LAST_RECORD_SECONDS)
         if now > self._cut_off:
             for lane in self._lanes:
                 lane.cancel()

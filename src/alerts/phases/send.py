@@ -30,7 +30,7 @@ from src.alerts.phases.tally import Tally
 from src.alerts.rendering import Renderer
 from src.alerts.rollout import SendBudget
 from src.db.connection import Session
-from src.errors import DatabaseError, Finding
+from src.errors import DatabaseError, Finding, StoppedError
 
 log = logging.getLogger(__name__)
 
@@ -65,22 +65,30 @@ class SimulatedChannel(CheckedChannel):
 
 
 def run(context: PhaseContext) -> SendReport:
-    """Send. Raises DatabaseError when the database was lost; what was in flight is then recovered later."""
+    """Send. When the database is lost meanwhile, that is an error of the report; what was in flight is recovered
+    by a later run. Raises DatabaseError when it is lost before anything could be sent."""
     tally = Tally(by_recipient=context.rollout.allowed is not None)
     now = context.clock()
     with context.database.session() as session:
         _prepare(session, context, tally, now)
     budget = SendBudget(context.rollout.max_send)
     pumps = asyncio.run(_pump(context, tally, budget))
-    with context.database.session() as session:
-        due = _count_left(session, context, tally, {pump.judge.channel.name for pump in pumps})
+    failures = [pump.error for pump in pumps if pump.error]
+    due = 0
+    try:
+        with context.database.session() as session:
+            due = _count_left(session, context, tally, {pump.judge.channel.name for pump in pumps})
+    except DatabaseError as error:
+        failures.append(error)
     tally.stop_reason = context.stop.reason or (StopReason.MAX_SEND if due and budget.spent else None)
     tally.halted = sorted(pump.judge.channel.name for pump in pumps if pump.judge.breaker.halted)
     if tally.stop_reason is None and tally.halted:
         tally.stop_reason = StopReason.CHANNEL_HALTED
-    return SendReport(
-        tally.counts(), tally.recipients(), tuple(_halted(pump) for pump in pumps if pump.judge.breaker.halted)
-    )
+    found = [_halted(pump) for pump in pumps if pump.judge.breaker.halted]
+    for failure in failures:
+        if not isinstance(failure, StoppedError):
+            found += failure.findings
+    return SendReport(tally.counts(), tally.recipients(), tuple(dict.fromkeys(found)))
 
 
 def _prepare(session: Session, context: PhaseContext, tally: Tally, now: datetime) -> None:
@@ -105,7 +113,7 @@ def _prepare(session: Session, context: PhaseContext, tally: Tally, now: datetim
 
 
 async def _pump(context: PhaseContext, tally: Tally, budget: SendBudget) -> list[Pump]:
-    """Run all channels to their end; raises the first database error when every one is done."""
+    """Run all channels to their end, whatever happens to one of them."""
     renderer = Renderer(context.settings)
     channels = _channels(context)
     pumps: list[Pump] = []
@@ -118,9 +126,9 @@ async def _pump(context: PhaseContext, tally: Tally, budget: SendBudget) -> list
         for pump in pumps:
             pump.outbound.close()
         await asyncio.gather(*(channel.close() for channel in channels))
-    for error in [*(pump.error for pump in pumps), *ends]:
-        if error:
-            raise error
+    for end in ends:
+        if end:
+            raise end
     return pumps
 
 
