@@ -100,7 +100,7 @@ def _configure_logging(settings: Settings, as_json: bool) -> None:
 
 def _terminate(received: int, _frame: object) -> NoReturn:
     """Checks that only read end at once; a run replaces this by a clean stop."""
-    sys.exit(128 + received)
+    raise SystemExit(128 + received)  # `main` makes it the exit code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
