@@ -21,7 +21,7 @@ SELECT set_config(name, value, true)
 FROM (VALUES ('idle_in_transaction_session_timeout', '0'), ('transaction_timeout', '0'), ('statement_timeout', '5000'),
              ('tcp_keepalives_idle', '10'), ('tcp_keepalives_interval', '3'),
              ('tcp_keepalives_count', '3')) AS wish (name, value)
-JOIN pg_settings USING (name)
+WHERE current_setting(name, true) IS NOT NULL
 """
 
 
