@@ -170,16 +170,9 @@ def _run(
     from src.alerts.heartbeat import ping_end, ping_start
     from src.alerts.phases.context import Stop, system_clock
     from src.alerts.pipeline import Run, RunRequest
-    from src.db.connection import hurry
 
     stop = Stop(settings.deadline_seconds)
-
-    def end(received: int, _frame: object) -> None:
-        stop.request(received)
-        hurry(HURRY_SECONDS)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
+    _stop_on_signals(stop)
     clock = (lambda: options.now) if options.now else system_clock
     batch_size = options.batch_size or settings.send_batch_size
     since = timedelta(hours=options.since_hours)
@@ -192,14 +185,26 @@ def _run(
         if errors:
             raise ConfigError(*errors)
         _execute(run, settings, clock, stop)
-    except AlertsError as error:
-        run.errors += error.findings
+    except Exception as error:  # the document comes out whatever happens
+        run.errors += error.findings if isinstance(error, AlertsError) else [internal(error)]
         run.status = RunStatus.FAILED
     _print_run(run.document(), as_json)
     exit_code = 128 + stop.signal if stop.signal else int(run.status is RunStatus.FAILED)
     if heartbeat:
         ping_end(heartbeat, run.run_id, exit_code)
     return exit_code
+
+
+def _stop_on_signals(stop: Stop) -> None:
+    """On SIGINT and SIGTERM work ends at the next chunk, and the database gets little time to answer."""
+    from src.db.connection import hurry
+
+    def end(received: int, _frame: object) -> None:
+        stop.request(received)
+        hurry(HURRY_SECONDS)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
 
 
 def _execute(run: Run, settings: Settings, clock: Clock, stop: Stop) -> None:
