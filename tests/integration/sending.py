@@ -124,9 +124,7 @@ class Sending:
         """The values of one column, or tuples of several, by id."""
         where = " AND ".join(f"{name} = %({name})s" for name in wanted) or "true"
         kind = "delivery_kind = 'instant'" if queue == "deliveries" else "true"
-        rows = self.world.rows(
-            f"SELECT {columns} FROM {TABLES[queue]} WHERE {kind} AND {where} ORDER BY id", **wanted
-        )
+        rows = self.world.rows(f"SELECT {columns} FROM {TABLES[queue]} WHERE {kind} AND {where} ORDER BY id", **wanted)
         values = [tuple(row.values()) for row in rows]
         return [value[0] for value in values] if rows and len(rows[0]) == 1 else values
 
