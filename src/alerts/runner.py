@@ -56,9 +56,9 @@ def _user_ids(text: str) -> frozenset[int]:
 def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # the first and the last day of all, in another time zone
         raise argparse.ArgumentTypeError("must be an ISO 8601 time such as 2026-01-16T12:30:00Z") from None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def parser() -> argparse.ArgumentParser:
