@@ -33,6 +33,7 @@ def both(recorder: Provider) -> tuple[dict[str, Any], dict[str, Any]]:
     for request in (theirs, ours):
         headers = {name.lower(): value for name, value in request["headers"].items()}
         request["headers"] = {name: value for name, value in headers.items() if not OF_THE_CLIENT.fullmatch(name)}
+        del request["at"]
     return theirs, ours
 
 
