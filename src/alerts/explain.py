@@ -162,9 +162,7 @@ def _channel(
     )
 
 
-def _gates(
-    row: _Verdict, subject: _Subject, rollout: Rollout, allowed: bool
-) -> Iterator[tuple[str, bool, str]]:
+def _gates(row: _Verdict, subject: _Subject, rollout: Rollout, allowed: bool) -> Iterator[tuple[str, bool, str]]:
     """The questions in the order in which the fan-out asks them."""
     yield "plan", row.offered, f"the plan {row.plan} {'offers' if row.offered else 'does not offer'} {row.channel}"
     yield "allowlist", allowed, "no allowlist, or on it" if allowed else "not on the allowlist"
