@@ -77,6 +77,9 @@ CODES = {
     "schema.mismatch": Code("a table, column or function is missing", "run the preflight, which names it"),
     "schema.newer": Code("the database was migrated by newer code", "deploy the newer code"),
     "schema.pending": Code("migrations are not applied", "run `invoke db.migrate`"),
+    "schema.sequence_behind": Code(
+        "a table has rows beyond its sequence: new rows would be taken for duplicates", "run the SQL in the message"
+    ),
     "schema.table_missing": Code("a table or view is missing", _MIGRATE),
     "schema.unique_missing": Code("a unique constraint is missing: alerts could go out twice", _MIGRATE),
     "schema.user_column": Code("`alert_events` names a user, and events are global", "drop that column"),

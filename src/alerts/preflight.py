@@ -63,6 +63,7 @@ class Facts:
     reached: int | None = None
     old: OldMessages | None = None
     duplicates: list[Finding] | None = None
+    behind: list[str] | None = None
     locks_hold: bool | None = None
     trouble: list[Finding] = field(default_factory=list)
 
@@ -133,6 +134,7 @@ def _look(facts: Facts, session: Session, database: Database) -> None:
     facts.schema = attempt(lambda: migrate.status(session))
     facts.found = found = attempt(lambda: catalogue(session))
     allowed = {"allowed": facts.rollout.allowed_ids}
+    facts.behind = attempt(lambda: list(session.value(_SQL["sequences"])))
     facts.audience = attempt(lambda: session.one(Audience, _SQL["audience"], allowed))
     facts.reached = attempt(lambda: int(session.value(_SQL["reached"])))
     facts.old = attempt(lambda: old_messages(session, found)) if found else None
@@ -167,6 +169,9 @@ def _database(facts: Facts) -> Iterable[Finding]:
 def _schema(facts: Facts) -> Iterable[Finding]:
     yield from facts.schema_findings()
     yield from facts.duplicates or []
+    for table in facts.behind or []:
+        mend = f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM {table}"  # noqa: S608 - shown, never run
+        yield Finding("schema.sequence_behind", f"{table} has rows beyond its sequence, new ones would be lost: {mend}")
 
 
 def _locks(facts: Facts) -> Iterable[Finding]:

@@ -34,7 +34,10 @@ _REFUSALS = (
 )
 
 _BY_STATE = {
-    "55P03": Finding(LOCKED, "somebody else holds a lock for too long: look for long transactions, and run again"),
+    **dict.fromkeys(
+        ("55P03", "40P01"),
+        Finding(LOCKED, "somebody else holds a lock for too long: look for long transactions, and run again"),
+    ),
     "25006": Finding("database.read_only", "the database is read-only: use the primary, or allow writing again"),
     "42501": Finding("database.no_access", "the role lacks a privilege: the preflight says which to grant"),
     **dict.fromkeys(

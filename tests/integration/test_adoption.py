@@ -308,10 +308,11 @@ def test_preflight_tells_what_is_held_back(runner: Runner, existing: Database, v
 
 def state(world: World) -> list[dict[str, Any]]:
     """What became of the rows from before."""
-    return [
-        *world.rows("SELECT 'delivery' AS what, id, status FROM user_alert_deliveries WHERE id <= 100 ORDER BY id"),
-        *world.rows("SELECT 'digest' AS what, id, status FROM user_alert_digests WHERE id <= 100 ORDER BY id"),
-    ]
+    return world.rows(
+        "SELECT 'delivery' AS what, id, status FROM user_alert_deliveries WHERE created_at < %(now)s"
+        " UNION ALL SELECT 'digest', id, status FROM user_alert_digests WHERE created_at < %(now)s ORDER BY 1, 2",
+        now=NOW,
+    )
 
 
 def sent(directory: Path) -> int:

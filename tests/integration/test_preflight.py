@@ -215,6 +215,18 @@ def test_newer_and_older_schemas_are_errors(runner: Runner, world: World) -> Non
     assert document["migrations_ok"] is False
 
 
+def test_a_sequence_that_is_behind_its_table_is_an_error_that_the_message_mends(runner: Runner, world: World) -> None:
+    """An insert would meet a row that has its id, and be taken for a duplicate."""
+    world.alert_event(id=1000)
+    world.insert("alerts_engine_runs", id=7, run_id="7", status="success", started_at=NOW)
+    errors = checked(runner.run("--preflight"))["errors"]
+    assert codes(errors) == ["schema.sequence_behind"] * 2
+    for entry in errors:
+        world.rows(entry.rpartition(": ")[2])
+    assert checked(runner.run("--preflight"))["errors"] == []
+    assert world.alert_event() == 1001
+
+
 def test_an_event_with_a_user_is_an_error(runner: Runner, world: World) -> None:
     world.execute("ALTER TABLE alert_events ADD COLUMN user_id bigint")
     assert codes(checked(runner.run("--preflight"))["errors"]) == ["schema.user_column"]

@@ -4,6 +4,24 @@ SELECT
     current_setting('server_version_num')::integer AS version,
     pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS read_only
 
+-- name: sequences
+-- Tables with rows beyond their sequence: an insert there would be taken for a duplicate.
+SELECT COALESCE(array_agg(name), '{}')
+FROM (
+    SELECT 'alert_events' AS name, max(id) AS highest FROM alert_events
+    UNION ALL
+    SELECT 'user_alert_deliveries', max(id) FROM user_alert_deliveries
+    UNION ALL
+    SELECT 'user_alert_digests', max(id) FROM user_alert_digests
+    UNION ALL
+    SELECT 'alerts_engine_runs', max(id) FROM alerts_engine_runs
+    UNION ALL
+    SELECT 'alerts_engine_run_items', max(id) FROM alerts_engine_run_items
+) AS t
+CROSS JOIN LATERAL (SELECT pg_get_serial_sequence(name, 'id') AS sequence) AS s
+WHERE CASE WHEN has_sequence_privilege(sequence, 'USAGE')
+    THEN highest > COALESCE(pg_sequence_last_value(sequence::regclass), 0) END
+
 -- name: audience
 -- How many users there are, how many of them the run may reach, and which of the allowed are none.
 SELECT

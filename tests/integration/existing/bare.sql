@@ -1,5 +1,5 @@
 -- A database whose delivery table lost its unique constraint and its CHECKs, with nothing but ingestion
--- and deliveries: no digests, no run history.
+-- and deliveries: no digests, no run history. Its rows were loaded with their ids, past the sequences.
 
 CREATE TABLE users (
     id serial PRIMARY KEY,
@@ -64,7 +64,3 @@ INSERT INTO user_alert_deliveries (id, user_id, alert_event_id, channel, status,
 (2, 42, 1, 'telegram', 'queued', '2026-01-16 11:11', NULL, 'instant'),
 (3, 42, 1, 'account', 'sent', '2026-01-10 10:11', '2026-01-10 10:11', 'instant'),
 (4, 42, 1, 'account', 'sent', '2026-01-10 10:11', '2026-01-10 10:11', 'instant');
-
-SELECT setval('users_id_seq', 100);
-SELECT setval('alert_events_id_seq', 100);
-SELECT setval('user_alert_deliveries_id_seq', 100);
