@@ -3,12 +3,14 @@ owner's rule. Members, content and key stay as they were until the outcome is kn
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 
 from src.db.connection import Database
 from tests.factories import NOW, World
+from tests.integration.busy import until
 from tests.integration.sending import BREVO, RESEND, TELEGRAM, Sending
 from tests.providers.answers import Answer
 from tests.providers.process import Provider
@@ -235,6 +237,19 @@ def test_who_opted_out_of_a_batch_of_unknown_outcome_is_not_asked_for_again(
     sending.run()
     assert sending.statuses() == {"sent": 2, "skipped": 1}
     assert sending.accepted() == sending.addresses([people[0], people[2]])
+
+
+def test_results_of_a_run_that_holds_a_row_no_longer_are_left_out(sending: Sending, provider: Provider) -> None:
+    people = sending.people(2)
+    sending.instants(people, "telegram")
+    provider.script("telegram", default=Answer(accepts=True, seconds_after=1))
+    with ThreadPoolExecutor(1) as aside:
+        run = aside.submit(sending.run, TELEGRAM)
+        until(lambda: len(provider.accepted) == 2)
+        sending.world.execute("UPDATE user_alert_deliveries SET claimed_by = 'the next run' WHERE user_id = 1")
+        run.result()
+    assert sending.rows("status, claimed_by IS NULL") == [("sending", False), ("sent", False)]
+    assert sending.rows("claimed_by", user_id=1) == ["the next run"]
 
 
 def test_a_dry_run_counts_recovery_and_changes_nothing(sending: Sending, provider: Provider) -> None:
