@@ -71,6 +71,7 @@ fresh AS (
     )
     SELECT user_id, channel, period, window_start, window_end, digest_key, 'queued', 0, %(now)s
     FROM wanted
+    ORDER BY user_id, channel
     ON CONFLICT DO NOTHING
     RETURNING id, user_id, channel
 ),
