@@ -40,9 +40,10 @@ def test_those_left_out_are_reached_and_nobody_twice(database: Database, world: 
     with phase_context(database, allowlist=frozenset({tester})) as context:
         fanout.run(context)
     world.execute("UPDATE user_alert_deliveries SET status = 'sent'")
-    assert backfilled(database) == Backfilled(1, 1, 0, 0, finished=True)
+    assert backfilled(database, now=NOW + HOUR) == Backfilled(1, 1, 0, 0, finished=True)
     assert rows(world) == [(tester, "email", "instant"), (other, "email", "instant")]
-    assert world.value("SELECT fanout_scope FROM alert_events") == "all"
+    done = world.rows("SELECT fanout_scope, fanout_completed_at FROM alert_events")
+    assert done == [{"fanout_scope": "all", "fanout_completed_at": NOW}]
     assert backfilled(database) == Backfilled(0, 0, 0, 0, finished=True)
 
 

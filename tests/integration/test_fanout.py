@@ -215,13 +215,17 @@ def test_a_lost_lock_stops_the_phase(database: Database, world: World) -> None:
     assert world.count("user_alert_deliveries") == 0
 
 
-def test_users_in_sparse_ids_are_all_reached(database: Database, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", range(1, 9))
+def test_users_in_sparse_ids_are_all_reached(
+    database: Database, world: World, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """However many chunks they make."""
     monkeypatch.setattr(fanout, "PAIRS_PER_CHUNK", 2)
-    ids = [3, 500, 501, 10**9, 2**40]
+    ids = [3, 500, 501, 502, 10**6, 10**9, 2**40, 2**62][:number]
     for user in ids:
         world.user("free", id=user)
     world.alert_event()
-    assert fanned_out(database)["users_considered"] == 5
+    assert fanned_out(database)["users_considered"] == number
     assert rows(world, "user_id") == [(user,) for user in ids]
 
 

@@ -129,6 +129,7 @@ def test_a_regional_spike_names_up_to_three_drivers_of_its_region(database: Data
     at = NOW - 48 * HOUR
     mild = world.news("Strike ends", at=at, severity_score=2)
     world.news("Elsewhere", at=at, region="Asia", severity_score=5)
+    world.news("To come", at=NOW + HOUR, severity_score=5)
     world.news("Long ago", at=NOW - 8 * 24 * HOUR, severity_score=5)
     gravest = world.news("Terminal on fire", at=at, severity_score=5, region="europe")
     later = world.news("Port closed", at=at + HOUR, severity_score=4)
