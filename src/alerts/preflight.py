@@ -1,84 +1,23 @@
 """Preflight: may the coming run start, whom may it reach, and what should be mended before. Changes nothing.
 
-Facts are gathered first, each part on its own so that one that fails hides no other; then the checks
-below judge them. The document (DESIGN 3.2) always has all its keys: what is not known is false or null.
+Facts are gathered first, so that one that is missing hides no other; then the checks below judge them.
+The document (DESIGN 3.2) always has all its keys: what is not known is false or null.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
-from src.alerts.channels.configuration import Configuration, configuration
 from src.alerts.checks import Check, Severity, run_checks
-from src.alerts.models import ChannelName
+from src.alerts.preflight_facts import Facts, gather
 from src.alerts.rollout import Rollout
-from src.db import migrate
-from src.db.adoption import OldMessages, duplicates, old_messages
-from src.db.catalogue import Found, catalogue, differences
-from src.db.connection import Database, Session, load_queries
-from src.db.embedded import resolve
-from src.db.failures import MISMATCH
-from src.db.locks import RunLocks, lock_key, phase_lock_name
-from src.errors import AlertsError, ConfigError, Finding, LockLostError
+from src.errors import Finding
 from src.settings import Settings
 
 SCHEMA_VERSION = 1
 OLDEST_SERVER = 140_000
 MOST_IDS_NAMED = 20
-_SQL = load_queries(Path(__file__).parent / "sql", "preflight")
-
-T = TypeVar("T")
-
-
-class Server(NamedTuple):
-    version: int
-    read_only: bool
-
-
-class Audience(NamedTuple):
-    """Users in all, those the run may reach, and allowed ids that are no users."""
-
-    total: int
-    eligible: int
-    unknown: list[int]
-
-
-@dataclass
-class Facts:
-    """What is known when the checks begin; None: not found out."""
-
-    settings: Settings
-    rollout: Rollout
-    phase: str
-    dry_run: bool
-    channels: Mapping[ChannelName, Configuration]
-    server: Server | None = None
-    schema: migrate.Status | None = None
-    found: Mapping[str, Found] | None = None
-    audience: Audience | None = None
-    reached: int | None = None
-    old: OldMessages | None = None
-    duplicates: list[Finding] | None = None
-    behind: list[str] | None = None
-    locks_hold: bool | None = None
-    trouble: list[Finding] = field(default_factory=list)
-
-    @property
-    def sends(self) -> bool:
-        return self.phase in ("c", "all")
-
-    @property
-    def schema_known(self) -> bool:
-        return self.schema is not None and self.found is not None
-
-    def schema_findings(self) -> list[Finding]:
-        if self.schema is None or self.found is None:
-            return []
-        return [*self.schema.all_findings, *differences(self.found, pending=bool(self.schema.pending))]
 
 
 def preflight(
@@ -86,8 +25,7 @@ def preflight(
 ) -> dict[str, Any]:
     """The document for a run of `phase`. `errors`, `warnings`: what reading the settings found. Never raises
     for trouble with the database."""
-    facts = Facts(settings, rollout, phase, dry_run, configuration(settings))
-    _gather(facts)
+    facts = gather(settings, rollout, phase, dry_run)
     report = run_checks(CHECKS, facts)
     broken = [finding.code for finding in report.errors]
     return {
@@ -106,56 +44,6 @@ def preflight(
         "warnings": [str(finding) for finding in [*warnings, *report.warnings]],
         "errors": [str(finding) for finding in [*errors, *report.errors]],
     }
-
-
-def _gather(facts: Facts) -> None:
-    try:
-        if facts.settings.database_url is None:
-            raise ConfigError(Finding("database.url_missing", "set DATABASE_URL to a PostgreSQL server"))
-        database = Database(resolve(facts.settings.database_url))
-        with database.session() as session:
-            _look(facts, session, database)
-    except AlertsError as error:
-        facts.trouble += error.findings
-
-
-def _look(facts: Facts, session: Session, database: Database) -> None:
-    def attempt(question: Callable[[], T]) -> T | None:
-        """The answer, or None; what a missing table breaks is told by the schema's own check."""
-        try:
-            with session.transaction():
-                return question()
-        except AlertsError as error:
-            facts.trouble += [f for f in error.findings if f.code != MISMATCH or not facts.schema_findings()]
-            return None
-
-    with session.transaction():
-        facts.server = session.one(Server, _SQL["server"])
-    facts.schema = attempt(lambda: migrate.status(session))
-    facts.found = found = attempt(lambda: catalogue(session))
-    allowed = {"allowed": facts.rollout.allowed_ids}
-    facts.behind = attempt(lambda: list(session.value(_SQL["sequences"])))
-    facts.audience = attempt(lambda: session.one(Audience, _SQL["audience"], allowed))
-    facts.reached = attempt(lambda: int(session.value(_SQL["reached"])))
-    facts.old = attempt(lambda: old_messages(session, found)) if found else None
-    if found and facts.schema and facts.schema.pending:
-        facts.duplicates = attempt(lambda: duplicates(session, found))
-    facts.locks_hold = attempt(lambda: _locks_hold(session, database))
-
-
-def _locks_hold(session: Session, database: Database) -> bool:
-    """Whether locks that another connection holds as runs do are held, and a transaction has one backend."""
-    name = f"preflight-{os.urandom(8).hex()}"
-    try:
-        with RunLocks(database, name) as locks:
-            held = locks.try_phase(name)
-            keys = (lock_key(name), lock_key(phase_lock_name(name)))
-            taken = [session.value(_SQL["try_lock"], {"key": key}) for key in keys]
-            backends = {session.value(_SQL["backend"]) for _ in range(3)}
-            locks.release_phase()
-    except LockLostError:
-        return False
-    return held and not any(taken) and len(backends) == 1
 
 
 def _database(facts: Facts) -> Iterable[Finding]:

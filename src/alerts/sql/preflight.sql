@@ -54,10 +54,6 @@ FROM (
     LIMIT 10
 ) AS senders
 
--- name: backend
--- Which server process answers.
-SELECT pg_backend_pid()
-
 -- name: try_lock
--- Take a lock that another connection holds: must fail.
-SELECT pg_try_advisory_xact_lock(%(key)s)
+-- Take a lock that another connection holds: must fail. Asked twice, one server process has to answer.
+SELECT pg_backend_pid() AS backend, pg_try_advisory_xact_lock(%(key)s) AS taken
