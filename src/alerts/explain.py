@@ -124,7 +124,7 @@ def explain(
         if not subject.user_exists:
             raise UsageError(Finding("explain.unknown_user", f"there is no user {user_id}"))
         everybody = Rollout(None, None, rollout.max_send)  # the allowlist is a gate here like the others
-        rules = rule_params(settings, everybody, [event_id, *subject.rivals], now)
+        rules = rule_params(session, settings, everybody, [event_id, *subject.rivals], now)
         verdicts = session.all(
             _Verdict, DECISIONS + _SQL["verdicts"], {**rules, **params, "after": user_id - 1, "last": user_id}
         )

@@ -84,6 +84,7 @@ def gather(
         "week_ago": now - timedelta(days=7),
         "stuck_before": now - STUCK_AFTER,
         "lately": now - LATELY,
+        "max_age": settings.max_age,
         "channels": channels,
         "allowed": rollout.allowed_ids,
     }

@@ -1,8 +1,9 @@
 """Connections: every wait bounded, every transaction in UTC, safe behind a transaction-mode pooler.
 
-A psycopg2 wait callback bounds connecting and each statement on the client's side as well, because a
-server that is paused or cut off never answers; it also lets signal handlers run while a statement is
-under way. Nothing relies on session state: each transaction sets what it needs with SET LOCAL.
+Connections are psycopg2's asynchronous ones, polled by `_wait`: that bounds connecting and each statement
+on the client's side as well, because a server that is paused or cut off never answers, and lets signal
+handlers run while a statement is under way. `exchange` polls the same way from an event loop. Nothing
+relies on session state: each transaction sets what it needs with SET LOCAL.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 import select
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ CONNECT_SECONDS = 8.0
 STATEMENT_SECONDS = 20.0
 LOCK_SECONDS = 10.0
 ROLLBACK_SECONDS = 5.0
+ANSWER_SECONDS = 2.0
+"""How much longer than the server a client waits for a statement that takes too long."""
 LOOK_SECONDS = 0.2
 HURRIED_SECONDS = 1.0
 """How long a wait may still take once the process has to end."""
@@ -56,24 +59,40 @@ def hurry(seconds: float) -> None:
     _haste.begins = min(_haste.begins, time.monotonic() + seconds)
 
 
+class Patience:
+    """How long a wait that begins now may take: `seconds`, and less once the process has to end."""
+
+    def __init__(self, seconds: float) -> None:
+        self._began = time.monotonic()
+        self._deadline = self._began + seconds
+
+    def check(self) -> None:
+        """Raise what ends the wait, if it has been too long. To be called every `LOOK_SECONDS`."""
+        now = time.monotonic()
+        if now > max(_haste.begins, self._began + HURRIED_SECONDS):
+            raise HurriedError
+        if now > self._deadline:
+            raise psycopg2.OperationalError("no answer in time")
+
+
 def _wait(connection: Any) -> None:
-    """psycopg2's wait callback: poll until done, at most as long as the limit in force in this thread."""
-    began = time.monotonic()
-    deadline = began + getattr(_limits, "seconds", STATEMENT_SECONDS + 2)
-    poller = select.poll()
+    """Poll until done, at most as long as the limit in force in this thread."""
+    patience = Patience(getattr(_limits, "seconds", STATEMENT_SECONDS + ANSWER_SECONDS))
     while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
         mask = select.POLLIN if state == psycopg2.extensions.POLL_READ else select.POLLOUT
+        poller = select.poll()
         poller.register(connection.fileno(), mask)
         while not poller.poll(LOOK_SECONDS * 1000):
-            now = time.monotonic()
-            if now > max(_haste.begins, began + HURRIED_SECONDS):
-                raise HurriedError
-            if now > deadline:
-                raise psycopg2.OperationalError("no answer in time")
-        poller.unregister(connection.fileno())
+            patience.check()
 
 
-psycopg2.extensions.set_wait_callback(_wait)
+def transaction_settings(seconds: float, by_index: bool) -> str:
+    """What each transaction sets for itself; see `Session.transaction`."""
+    return (
+        f"SET LOCAL TIME ZONE 'UTC'; SET LOCAL statement_timeout = {int(seconds * 1000)};"
+        f" SET LOCAL lock_timeout = {int(LOCK_SECONDS * 1000)};"
+        f" SET LOCAL enable_seqscan = {'off' if by_index else 'on'}"
+    )
 
 
 def load_queries(directory: Path, name: str) -> dict[str, str]:
@@ -82,6 +101,12 @@ def load_queries(directory: Path, name: str) -> dict[str, str]:
         r"^-- name: *(\w+).*$", (directory / f"{name}.sql").read_text(encoding="utf-8"), flags=re.MULTILINE
     )
     return dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
+
+
+def rows(cursor: Any, record: Callable[..., R]) -> list[R]:
+    """What a statement gave, each row as what `record` makes of its columns by name."""
+    names = [column.name for column in cursor.description or ()]
+    return [record(**dict(zip(names, row, strict=True))) for row in cursor.fetchall()] if names else []
 
 
 class Session:
@@ -123,13 +148,12 @@ class Session:
             with translated():
                 self._run(f"RELEASE SAVEPOINT {savepoint}" if savepoint else "COMMIT", None)
 
-    def all(self, record: type[R], statement: Statement, params: Params | None = None) -> list[R]:
-        """Rows as instances of a frozen dataclass whose fields are the columns."""
+    def all(self, record: Callable[..., R], statement: Statement, params: Params | None = None) -> list[R]:
+        """Rows as what `record`, mostly a frozen dataclass, makes of the columns by name; none if it gives none."""
         with translated(), self._cursor(statement, params) as cursor:
-            names = [column.name for column in cursor.description]
-            return [record(**dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
+            return rows(cursor, record)
 
-    def one(self, record: type[R], statement: Statement, params: Params | None = None) -> R:
+    def one(self, record: Callable[..., R], statement: Statement, params: Params | None = None) -> R:
         """The only row; a statement that may return none belongs to `all`."""
         (row,) = self.all(record, statement, params)
         return row
@@ -149,6 +173,15 @@ class Session:
         self._connection.close()
 
     @property
+    def connection(self) -> Any:
+        """The driver's, for `exchange`."""
+        return self._connection
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._depth > 0
+
+    @property
     def closed(self) -> bool:
         return bool(self._connection.closed)
 
@@ -156,6 +189,7 @@ class Session:
     def _cursor(self, statement: Statement, params: Params | None) -> Iterator[Any]:
         with self._lock, self._connection.cursor() as cursor:
             cursor.execute(statement, params)
+            _wait(self._connection)
             yield cursor
 
     def _run(self, statement: Statement, params: Params | None) -> None:
@@ -163,22 +197,12 @@ class Session:
             pass
 
     def _begin(self, savepoint: str | None, seconds: float, by_index: bool) -> None:
-        _limits.seconds = seconds + 2
+        _limits.seconds = seconds + ANSWER_SECONDS
         with translated():
             if savepoint:
                 self._run(f"SAVEPOINT {savepoint}", None)
             else:
-                settings = {
-                    "statement": int(seconds * 1000),
-                    "lock": int(LOCK_SECONDS * 1000),
-                    "seqscan": "off" if by_index else "on",
-                }
-                self._run(
-                    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL TIME ZONE 'UTC';"
-                    " SET LOCAL statement_timeout = %(statement)s; SET LOCAL lock_timeout = %(lock)s;"
-                    " SET LOCAL enable_seqscan = %(seqscan)s",
-                    settings,
-                )
+                self._run(f"BEGIN ISOLATION LEVEL READ COMMITTED; {transaction_settings(seconds, by_index)}", None)
 
     def _abandon(self, savepoint: str | None) -> None:
         """Roll back; a connection that is gone, or does not answer soon, is closed."""
@@ -217,11 +241,12 @@ class Database:
                     keepalives_interval=3,
                     keepalives_count=3,
                     tcp_user_timeout=15_000,
+                    async_=True,
                 )
-                connection.autocommit = True
+                _wait(connection)
                 return Session(connection)
         finally:
-            _limits.seconds = STATEMENT_SECONDS + 2
+            _limits.seconds = STATEMENT_SECONDS + ANSWER_SECONDS
 
     def open(self) -> Session:
         """A session, to be handed to `release` when it is done with."""

@@ -124,7 +124,7 @@ def test_the_day_of_a_quota_is_that_of_the_time_zone(
     small_plan(world)
     user = world.user("small")
     taken, moment = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (taken_at, now))
-    world.delivery(user, world.alert_event(fanned_out=True), status="sent", created_at=taken)
+    world.delivery(user, world.alert_event(fanned_out=True, created_at=taken), status="sent", created_at=taken)
     world.alert_event(created_at=moment)
     assert fanned_out(database, now=moment, settings=Settings(timezone=zone))["moved_to_digest"] == same_day
 

@@ -6,16 +6,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 from src.alerts.messages import DigestContent, Driver, EventContent, Message, Rendered
 from src.alerts.models import ChannelName, Period
 from src.alerts.phases.outbound import Claimed, Queue
 from src.alerts.rendering import Renderer
 from src.alerts.unsubscribe import unsubscribe_url
-from src.db.connection import Session, load_queries
+from src.db.connection import STATEMENT_SECONDS, Session, load_queries
+from src.db.exchange import Step, exchange
 from src.settings import Settings
 
 _SQL = load_queries(Path(__file__).parents[1] / "sql", "contents")
+R = TypeVar("R")
 DIGEST_EVENTS = 20
 KEPT = 500
 """Alerts kept rendered; a run rarely has more, and memory stays flat when it does."""
@@ -32,26 +35,25 @@ class Contents:
         self._rendered: dict[int, Rendered] = {}
         self._digests: dict[int, DigestContent] = {}
 
-    def load(self, session: Session, rows: Sequence[Claimed]) -> None:
+    async def load(self, session: Session, rows: Sequence[Claimed]) -> None:
         """Fetch what the rows say, with at most four statements."""
         wanted: dict[Queue, set[int]] = {queue: set() for queue in Queue}
         for claimed in rows:
             if claimed.key is not None:
-                wanted[claimed.queue].add(claimed.row.content_id)
+                wanted[claimed.queue].add(claimed.content_id)
         if len(self._events) > KEPT:
             self._events.clear()
             self._rendered.clear()
         if missing := wanted[Queue.DELIVERIES] - self._events.keys():
-            self._events |= _load_events(session, missing)
-        self._digests = _load_digests(session, wanted[Queue.DIGESTS]) if wanted[Queue.DIGESTS] else {}
+            self._events |= await _load_events(session, missing)
+        self._digests = await _load_digests(session, wanted[Queue.DIGESTS]) if wanted[Queue.DIGESTS] else {}
 
     def message(self, claimed: Claimed) -> Message:
         """The message for a row that `load` has seen. The same row gives the same message, byte for byte."""
-        queue, row = claimed.queue, claimed.row
         mail = self._channel is ChannelName.EMAIL
-        link = unsubscribe_url(self._settings, row.user_id, self._channel) if mail else None
-        text = self._text(queue, row.content_id)
-        return Message(f"{queue.ref}-{row.id}", row.user_id, row.destination or "", text, link)
+        link = unsubscribe_url(self._settings, claimed.user_id, self._channel) if mail else None
+        text = self._text(claimed.queue, claimed.content_id)
+        return Message(f"{claimed.queue.ref}-{claimed.id}", claimed.user_id, claimed.destination or "", text, link)
 
     def _text(self, queue: Queue, content_id: int) -> Rendered:
         if queue is Queue.DIGESTS:
@@ -93,11 +95,15 @@ class _DigestRow:
     total: int
 
 
-def _load_events(session: Session, ids: Iterable[int]) -> dict[int, EventContent]:
+async def _rows(session: Session, record: type[R], name: str, **params: Any) -> list[R]:
+    return await exchange(session, record, [Step(_SQL[name], params)], seconds=STATEMENT_SECONDS)
+
+
+async def _load_events(session: Session, ids: Iterable[int]) -> dict[int, EventContent]:
     """Alerts with the news behind them, by id."""
-    rows = session.all(_EventRow, _SQL["events"], {"ids": list(ids)})
+    rows = await _rows(session, _EventRow, "events", ids=list(ids))
     wanted = sorted({driver for row in rows for driver in row.driver_event_ids})
-    found = session.all(_DriverRow, _SQL["drivers"], {"ids": wanted}) if wanted else []
+    found = await _rows(session, _DriverRow, "drivers", ids=wanted) if wanted else []
     drivers = {row.id: Driver(row.title, row.source_name, row.source_url) for row in found}
     return {
         row.id: EventContent(
@@ -108,10 +114,10 @@ def _load_events(session: Session, ids: Iterable[int]) -> dict[int, EventContent
     }  # fmt: skip
 
 
-def _load_digests(session: Session, ids: Iterable[int]) -> dict[int, DigestContent]:
+async def _load_digests(session: Session, ids: Iterable[int]) -> dict[int, DigestContent]:
     """Digests with their severest events, by id."""
-    rows = session.all(_DigestRow, _SQL["digests"], {"ids": list(ids), "most": DIGEST_EVENTS})
-    events = _load_events(session, {event for row in rows for event in row.event_ids}) if rows else {}
+    rows = await _rows(session, _DigestRow, "digests", ids=list(ids), most=DIGEST_EVENTS)
+    events = await _load_events(session, {event for row in rows for event in row.event_ids}) if rows else {}
     return {
         row.digest_id: DigestContent(
             Period(row.period), row.window_start, row.window_end,

@@ -80,7 +80,7 @@ def fan_out(
     """
     tally, done = Tally(), not events
     if events:
-        wave = _Wave(context, events, now, stale_before)
+        wave = _Wave(context, rule_params(session, context.settings, context.rollout, events, now, stale_before))
         for chunk, part in walk(context, session, wave.next_chunk, wave.cross):
             tally += part
             done = chunk.final
@@ -88,11 +88,19 @@ def fan_out(
 
 
 def rule_params(
-    settings: Settings, rollout: Rollout, events: Sequence[int], now: datetime, stale_before: datetime | None = None
+    session: Session,
+    settings: Settings,
+    rollout: Rollout,
+    events: Sequence[int],
+    now: datetime,
+    stale_before: datetime | None = None,
 ) -> dict[str, Any]:
     """What the statement `decisions` needs beside the range of users."""
     day_start, day_end = day_of(now, settings.zone)
+    with session.transaction():
+        days_events = session.all(_EventId, _SQL["days_events"], {"day_start": day_start, "max_age": settings.max_age})
     return {
+        "days_events": [event.id for event in days_events],
         "now": now,
         "events": list(events),
         "allowed": rollout.allowed_ids,
@@ -105,14 +113,12 @@ def rule_params(
 class _Wave:
     """The events of one pass, and what the statements need to know."""
 
-    def __init__(
-        self, context: PhaseContext, events: Sequence[int], now: datetime, stale_before: datetime | None
-    ) -> None:
+    def __init__(self, context: PhaseContext, rules: dict[str, Any]) -> None:
         self._completes = not context.rollout.narrowed
         self._params = {
-            "limit": max(PAIRS_PER_CHUNK // len(events), 1),
+            "limit": max(PAIRS_PER_CHUNK // len(rules["events"]), 1),
             "scope": "all" if context.rollout.allowed is None else "allowlist",
-            **rule_params(context.settings, context.rollout, events, now, stale_before),
+            **rules,
         }
 
     def next_chunk(self, session: Session, after: int) -> Chunk:

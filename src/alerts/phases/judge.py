@@ -69,13 +69,14 @@ class Judge:
         key_protects = self.channel.limits.key_window is not None
         results = []
         for item, outcome in zip(batch.rows, batch.outcomes, strict=True):
-            queue, row = item.claimed.queue, item.claimed.row
-            repeated = row.send_key is not None
-            decision = decide(outcome, row.attempts, self.settings, now, key_protects=key_protects, repeated=repeated)
+            row, queue = item.claimed, item.claimed.queue
+            decision = decide(
+                outcome, row.attempts, self.settings, now, key_protects=key_protects, repeated=row.repeated
+            )
             results.append(Result(queue, row.id, decision, outcome.detail or None, outcome.provider_message_id))
             self.tally.tried(queue, self.channel.name, row.user_id, outcome, decision.status)
             if outcome.verdict is Verdict.RETRY and outcome.reason in OUTAGES:
-                self._outages.append((item.claimed, decision.status))
+                self._outages.append((row, decision.status))
             if outcome.moved_to:
                 self.moves.append(Move(row.user_id, item.message.to, outcome.moved_to))
                 self.requeued = True
@@ -83,12 +84,12 @@ class Judge:
 
     def outages_of(self, queue: Queue) -> list[int]:
         """The ids of a queue's rows whose requests ended in an outage, as often as they did."""
-        return [claimed.row.id for claimed, _ in self._outages if claimed.queue is queue]
+        return [claimed.id for claimed, _ in self._outages if claimed.queue is queue]
 
     def forget(self, queue: Queue, ids: Collection[int]) -> None:
         """Take the outages of these rows out of the counts: they have their attempts back."""
         for claimed, status in self._outages:
-            if claimed.queue is queue and claimed.row.id in ids:
+            if claimed.queue is queue and claimed.id in ids:
                 self.tally.untried(queue, self.channel.name, status)
 
     def _learn(self, batch: Batch, seconds_left: float) -> None:

@@ -8,7 +8,7 @@ nothing is sent twice through a provider that takes keys.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -22,12 +22,17 @@ from src.alerts.channels.base import Channel
 from src.alerts.models import MessageStatus
 from src.alerts.retry import OUTAGES, Decision
 from src.db.connection import Database, Session, load_queries
+from src.db.exchange import Step
 from src.db.types import register_uuids
 
 register_uuids()
 _TEXTS = load_queries(Path(__file__).parent.parent / "sql", "send")
 KEY_MARGIN = timedelta(minutes=1)
 """How long before the end of its window a key is no longer relied on: longer than any request takes."""
+
+
+KEY_PREFIX = 24
+"""Characters of a random UUID that begin the keys of all requests of one claim: what follows numbers them."""
 
 
 class Queue(StrEnum):
@@ -62,39 +67,42 @@ def _statements(queue: Queue) -> dict[str, sql.Composed]:
         ),
         "destination": sql.SQL(_DESTINATION),
     }
-    made = {}
-    for name in ("due", "unknown"):
-        picked = sql.SQL(_TEXTS[name]).format(**parts)
-        made[name] = sql.SQL(_TEXTS[f"pick_{queue}"]).format(picked=picked, **parts)
-    for name in _TEXTS.keys() - {"due", "unknown", "pick_deliveries", "pick_digests"}:
-        made[name] = sql.SQL(_TEXTS[name]).format(**parts)
+    made = {name: sql.SQL(text).format(**parts) for name, text in _TEXTS.items() if name != "claim"}
+    for source in Source:
+        picked = {"picked": made[source], "judged": made[f"judge_{queue}"]}
+        made[f"claim_{source}"] = sql.SQL(_TEXTS["claim"]).format(**picked, **parts)
     return made
+
+
+class Source(StrEnum):
+    """Where rows to send come from: requests of unknown outcome, which are repeated, before what is due."""
+
+    UNKNOWN = "unknown"
+    DUE = "due"
+
+
+SOURCES = tuple((source, queue) for source in Source for queue in Queue)
+"""In the order in which they are emptied; instants before digests."""
 
 
 _STATEMENTS = {queue: _statements(queue) for queue in Queue}
 
 
 @dataclass(frozen=True, slots=True)
-class Picked:
-    """A queued row as it stands. `content_id` is the alert of an instant, the digest itself of a digest;
-    `refusal` says why nobody should get it any more."""
+class Claimed:
+    """A row that this run has claimed under `key`, or skipped: then `refusal` says why nobody should get it
+    any more, and there is no key. `content_id` is the alert of an instant, the digest itself of a digest;
+    `repeated`: the request was made before, and its outcome is unknown."""
 
+    queue: Queue
     id: int
     user_id: int
     content_id: int
     destination: str | None
     attempts: int
-    send_key: UUID | None
-    refusal: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A row that this run has claimed under `key`, or (without a key) skipped."""
-
-    queue: Queue
-    row: Picked
     key: UUID | None
+    repeated: bool
+    refusal: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +156,22 @@ class Outbound:
         self._key_window = channel.limits.key_window
         names = {"channel": channel.name.value, "provider": channel.provider}
         self._params: dict[str, Any] = {"run_id": run_id, "allowed": allowed, **names}
+        self._texts: dict[tuple[Queue, str], str] = {}
 
     def open(self) -> Session:
+        """The session, made anew if it was lost. Takes as long as that takes."""
         if self._session is None or self._session.closed:
             self._session = self._database.open()
+            self._texts = {
+                (queue, name): composed.as_string(self._session.connection)
+                for queue, statements in _STATEMENTS.items()
+                for name, composed in statements.items()
+            }
         return self._session
+
+    @property
+    def lost(self) -> bool:
+        return self._session is None or self._session.closed
 
     def close(self) -> None:
         if self._session is not None:
@@ -169,68 +188,34 @@ class Outbound:
         """When the oldest key was first used that the provider still knows."""
         return now - self._key_window + KEY_MARGIN if self._key_window else datetime.max.replace(tzinfo=UTC)
 
-    def claim(self, limit: int, per_request: int, now: datetime, oldest: datetime) -> list[Claimed]:
-        """Up to `limit` rows that are due, instants before digests; a new key for each `per_request` of them."""
-        params = self._params | {"now": now, "oldest": oldest}
-        claimed: list[Claimed] = []
-        for queue in Queue:
-            if len(claimed) < limit:
-                picked = self.open().all(Picked, statement(queue, "due"), params | {"limit": limit - len(claimed)})
-                claimed += self._make_ours(_with_keys(queue, picked, per_request), params)
-        return claimed
+    def claiming(
+        self, source: Source, queue: Queue, limit: int, per_request: int, now: datetime, oldest: datetime
+    ) -> Step:
+        """Claim up to `limit` rows that are due, `per_request` of them under a new key each; or those of one
+        request of unknown outcome, of at most `limit`, under its own."""
+        times = {"now": now, "oldest": oldest, "keys_since": self._keys_since(now)}
+        own = {"limit": limit, "per_request": per_request, "key_prefix": str(uuid4())[:KEY_PREFIX]}
+        params = {**self._params, **times, **own}
+        return Step(self._texts[queue, f"claim_{source}"], params)
 
-    def repeat(self, limit: int, now: datetime, oldest: datetime) -> list[Claimed]:
-        """The rows of one request of unknown outcome, of at most `limit`, to be made again under its key."""
-        params = self._params | {"now": now, "oldest": oldest, "limit": limit, "keys_since": self._keys_since(now)}
-        for queue in Queue:
-            if picked := self.open().all(Picked, statement(queue, "unknown"), params):
-                again = [Claimed(queue, row, None if row.refusal else row.send_key) for row in picked]
-                return self._make_ours(again, params)
-        return []
-
-    def _make_ours(self, rows: list[Claimed], params: Mapping[str, Any]) -> list[Claimed]:
-        if rows:
-            columns = {
-                "id": [row.row.id for row in rows],
-                "send_key": [row.key for row in rows],
-                "refusal": [row.row.refusal for row in rows],
-            }
-            self.open().execute(statement(rows[0].queue, "claim"), {**params, **columns})
-        return rows
-
-    def record(self, results: Sequence[Result], moves: Sequence[Move], now: datetime) -> None:
+    def recording(self, results: Sequence[Result], moves: Sequence[Move], now: datetime) -> Iterator[Step]:
         """Write results; rows that this run no longer holds are left alone."""
-        params = self._params | {"now": now}
+        params = {**self._params, "now": now, "sending": MessageStatus.SENDING.value}
         for queue in Queue:
             rows = [result for result in results if result.queue is queue]
             if sent := [row for row in rows if row.plainly_sent]:
-                self.open().execute(statement(queue, "record_sent"), params | _sent_columns(sent))
+                yield Step(self._texts[queue, "record_sent"], {**params, **_sent_columns(sent)})
             if others := [row for row in rows if not row.plainly_sent]:
-                self.open().execute(statement(queue, "record"), params | _columns(others))
+                yield Step(self._texts[queue, "record"], {**params, **_columns(others)})
         for move in moves:
             params = {"user_id": move.user_id, "old": move.old, "new": move.new}
-            self.open().execute(statement(Queue.DELIVERIES, "move_telegram"), params)
+            yield Step(self._texts[Queue.DELIVERIES, "move_telegram"], params)
 
     def give_back(self, queue: Queue, ids: Sequence[int]) -> set[int]:
         """Return the attempts that an outage took, one for each time an id is there. The rows that got theirs:
         not those that were sent since, or failed for another reason."""
         params = {"ids": list(ids), "outages": sorted(OUTAGES)}
         return {row.id for row in self.open().all(_Id, statement(queue, "give_back"), params)} if ids else set()
-
-
-def _with_keys(queue: Queue, rows: list[Picked], per_request: int) -> list[Claimed]:
-    """A new key for each `per_request` rows that are to be sent."""
-    claimed = []
-    key, members = uuid4(), 0
-    for row in rows:
-        if row.refusal is not None:
-            claimed.append(Claimed(queue, row, None))
-            continue
-        if members == per_request:
-            key, members = uuid4(), 0
-        members += 1
-        claimed.append(Claimed(queue, row, key))
-    return claimed
 
 
 def _sent_columns(results: Sequence[Result]) -> dict[str, list[Any]]:

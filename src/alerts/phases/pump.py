@@ -1,8 +1,8 @@
 """One channel's share of phase C: claim, send side by side, record, until nothing is due.
 
 Only what may be in flight is ever claimed. An exchange with the database writes the results that have
-come in and claims as many rows as there is room for, in one transaction in a thread, while requests
-and further answers go on. Half of the room is claimed at a time, so that neither waits for the other.
+come in and claims as many rows as there is room for, in one transaction, while requests and further
+answers go on. Half of the room is claimed at a time, so that neither waits for the other.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from src.alerts.messages import Message, Outcome, Rendered, Verdict
 from src.alerts.models import FailureReason
 from src.alerts.phases.contents import Contents
 from src.alerts.phases.context import PhaseContext
 from src.alerts.phases.judge import Batch, Judge, Outgoing
-from src.alerts.phases.outbound import Claimed, Outbound, Queue, Result
+from src.alerts.phases.outbound import SOURCES, Claimed, Outbound, Queue, Result, Source
 from src.alerts.retry import OUTAGES
+from src.db.exchange import exchange
 from src.errors import DatabaseError, internal
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,10 @@ LAST_RECORD_SECONDS = 0.75
 """The same after a signal, from the end of the grace on."""
 LOOK_SECONDS = 0.25
 """How long anything waits before it looks whether the run should stop."""
+EXCHANGE_SECONDS = 10.0
+"""How long the database may take for one exchange."""
+BLANK = Message("", 0, "", Rendered("", ""))
+"""What is sent to nobody: the message of a row that is to be put back."""
 NOT_STARTED = Outcome(Verdict.WAIT, asked=False)
 """A request that was claimed, and never made because the channel stopped before its turn."""
 
@@ -48,8 +54,7 @@ class Pump:
     context: PhaseContext
     judge: Judge
     error: DatabaseError | None = None
-    _dry: bool = False
-    _repeating: bool = True
+    _emptied: int = 0
     _requeuing: bool = False
     _outstanding: int = 0
     _reserved: int = 0
@@ -81,6 +86,10 @@ class Pump:
         under_way = self._lanes or self._finished or self._unwritten or self._exchange
         return bool(under_way) or (self._may_claim() and not self._dry and not self.judge.budget.spent)
 
+    @property
+    def _dry(self) -> bool:
+        return self._emptied == len(SOURCES)
+
     def _may_claim(self) -> bool:
         judge = self.judge
         stopped = self.context.stop.reason is not None or self.error is not None
@@ -97,7 +106,7 @@ class Pump:
             requests = min(requests, permits)
         if requests <= 0:
             return 0
-        if self._repeating:
+        if SOURCES[self._emptied][0] is Source.UNKNOWN:
             return self.judge.channel.limits.max_batch
         return min(requests * self.judge.per_request, self.context.batch_size)
 
@@ -108,48 +117,57 @@ class Pump:
         self._reserved = self.judge.budget.reserve(self._room())
         if self._reserved or self._unwritten:
             self._requeuing, self.judge.requeued = self.judge.requeued, False
-            self._exchange = asyncio.create_task(asyncio.to_thread(self._record_and_claim, self._reserved))
+            self._exchange = asyncio.create_task(self._record_and_claim(self._reserved))
             self._exchange.add_done_callback(lambda _: self._wake.set())
 
-    def _record_and_claim(self, limit: int) -> list[Claimed]:
-        """One transaction: what came in, and up to `limit` rows to send next. Runs in a thread."""
+    async def _record_and_claim(self, limit: int) -> list[Claimed]:
+        """One transaction: what came in, and up to `limit` rows to send next; then, what these say."""
         now = self.context.clock()
-        oldest = now - self.context.settings.max_age
         results, moves = list(self._unwritten), list(self.judge.moves)
-        claimed: list[Claimed] = []
-        session = self.outbound.open()
-        with session.transaction(seconds=10, by_index=True):
-            self.outbound.record(results, moves, now)
-            if limit and self._repeating:
-                claimed = self.outbound.repeat(limit, now, oldest)
-            elif limit:
-                claimed = self.outbound.claim(limit, self.judge.per_request, now, oldest)
-            self.contents.load(session, claimed)
+        session = await asyncio.to_thread(self.outbound.open) if self.outbound.lost else self.outbound.open()
+        steps, queue = list(self.outbound.recording(results, moves, now)), Queue.DELIVERIES
+        if limit:
+            source, queue = SOURCES[self._emptied]
+            oldest = now - self.context.settings.max_age
+            steps.append(self.outbound.claiming(source, queue, limit, self.judge.per_request, now, oldest))
+        claimed = await exchange(session, partial(Claimed, queue), steps, seconds=EXCHANGE_SECONDS)
         del self._unwritten[: len(results)], self.judge.moves[: len(moves)]
+        try:
+            await self.contents.load(session, claimed)
+        except DatabaseError as error:  # they are put back, as after a stop
+            self._fail(error)
         return claimed
+
+    def _fail(self, error: DatabaseError) -> None:
+        """Nothing more is claimed or sent; what came in is offered to the database for a while."""
+        self.error = self.error or error
+        self._next_try = time.monotonic() + 0.5
+        self._give_up = min(self._give_up, time.monotonic() + RECORD_SECONDS)
 
     def _finish_exchange(self) -> None:
         if self._exchange is None or not self._exchange.done():
             return
-        exchange, reserved = self._exchange, self._reserved
+        done, reserved = self._exchange, self._reserved
         self._exchange = None
         try:
-            claimed = exchange.result()
+            claimed = done.result()
         except DatabaseError as error:
             self.judge.budget.settle(reserved, 0)
-            self.error = self.error or error
-            self._next_try = time.monotonic() + 0.5
-            self._give_up = min(self._give_up, time.monotonic() + RECORD_SECONDS)
+            self._fail(error)
             return
-        if reserved and self._repeating:
-            self._repeating = bool(claimed)
-        elif reserved:
-            self._dry = len(claimed) < reserved
+        if reserved:
+            repeating = SOURCES[self._emptied][0] is Source.UNKNOWN
+            self._emptied += not claimed if repeating else len(claimed) < reserved
         if self._requeuing:  # what this exchange put back was not there, or not due, when it claimed
-            self._dry, self._repeating = False, True
-        self.judge.budget.settle(reserved - sum(row.key is not None for row in claimed), 0)
-        outgoing = self._compose(claimed)
-        self._start(outgoing)
+            self._emptied = 0
+        keys = [row.key for row in claimed if row.key is not None]
+        self.judge.budget.settle(reserved - len(keys), 0)
+        requests = len(set(keys))
+        self._outstanding += requests
+        self._take_answers()
+        self._start_exchange()  # the database works on the next while these start
+        self._outstanding -= requests
+        self._start(self._compose(claimed))
 
     def _compose(self, rows: list[Claimed]) -> list[Outgoing]:
         """Messages for the rows that are to be sent; the others are counted."""
@@ -157,15 +175,17 @@ class Pump:
         for claimed in rows:
             self.judge.tally.add(claimed.queue, "queued_selected")
             if claimed.key is None:
-                reason = FailureReason(claimed.row.refusal or FailureReason.NO_LONGER_WANTED)
+                reason = FailureReason(claimed.refusal or FailureReason.NO_LONGER_WANTED)
                 self.judge.tally.refused(claimed.queue, self.judge.channel.name, reason)
                 continue
             try:
-                outgoing.append(Outgoing(claimed, self.contents.message(claimed)))
+                message = self.contents.message(claimed) if self._may_claim() else BLANK
             except Exception as error:  # nobody's content may hold up what others are to get
-                blank = Outgoing(claimed, Message("", claimed.row.user_id, "", Rendered("", "")))
+                blank = Outgoing(claimed, BLANK)
                 self._finished.append(Batch([blank], claimed.key, 0.0, [self._defect(error, 1)]))
                 self._outstanding += 1
+            else:
+                outgoing.append(Outgoing(claimed, message))
         return outgoing
 
     def _start(self, outgoing: list[Outgoing]) -> None:

@@ -6,6 +6,15 @@ SELECT id
 FROM alert_events
 WHERE fanout_completed_at IS NULL AND NOT fanout_waived AND created_at > %(since)s AND created_at <= %(now)s;
 
+-- name: days_events
+-- Events that can have instants created today: those of the day and, as nothing older than %(max_age)s becomes an
+-- instant of a backfill, of so long before; those whose fan-out was done today; and those that are open.
+SELECT id
+FROM alert_events
+WHERE
+    created_at >= %(day_start)s - %(max_age)s OR fanout_completed_at >= %(day_start)s
+    OR (fanout_completed_at IS NULL AND NOT fanout_waived);
+
 -- name: chunk
 -- The next chunk of users: its last id, and whether nobody comes after it.
 SELECT %(after)s::bigint AS after, COALESCE(max(id), %(after)s) AS last, count(*) < %(limit)s AS final
@@ -128,18 +137,17 @@ ranked AS (
     WHERE gate IS NULL AND NOT digest
 ),
 
--- Places of the day that are taken.
+-- Places of the day that are taken, by instants of the events that have any (`days_events`).
 taken AS MATERIALIZED (
-    SELECT user_id, channel, (
-        SELECT count(*)
-        FROM user_alert_deliveries AS d
-        WHERE
-            d.user_id = ranked.user_id AND d.channel = ranked.channel
-            AND d.delivery_kind = 'instant' AND d.status IN ('queued', 'sending', 'sent')
-            AND d.created_at >= %(day_start)s AND d.created_at < %(day_end)s
-    ) AS instants
+    SELECT ranked.user_id, ranked.channel, count(d.id) AS instants
     FROM ranked
-    WHERE place = 1
+    LEFT JOIN user_alert_deliveries AS d
+        ON d.user_id = ranked.user_id AND d.channel = ranked.channel
+        AND d.alert_event_id = ANY(%(days_events)s::bigint[]) AND d.user_id > %(after)s AND d.user_id <= %(last)s
+        AND d.delivery_kind = 'instant' AND d.status IN ('queued', 'sending', 'sent')
+        AND d.created_at >= %(day_start)s AND d.created_at < %(day_end)s
+    WHERE ranked.place = 1
+    GROUP BY ranked.user_id, ranked.channel
 ),
 
 decisions AS MATERIALIZED (

@@ -4,11 +4,12 @@
 SELECT c.channel, k.kind, s.status, n.number
 FROM unnest(ARRAY['email', 'telegram', 'sms']) AS c (channel)
 CROSS JOIN unnest(ARRAY['instant', 'digest']) AS k (kind)
-CROSS JOIN unnest(ARRAY['queued', 'sending', 'sent', 'failed', 'skipped']) AS s (status)
+CROSS JOIN unnest(ARRAY['sent', 'failed', 'skipped']) AS s (status)
 CROSS JOIN LATERAL (
     SELECT count(*) AS number
     FROM user_alert_deliveries AS d
-    WHERE d.status = s.status AND d.channel = c.channel AND d.delivery_kind = k.kind AND d.created_at > %(day_ago)s
+    WHERE d.status = s.status AND d.status IN ('sent', 'failed', 'skipped')
+        AND d.channel = c.channel AND d.delivery_kind = k.kind AND d.created_at > %(day_ago)s
 ) AS n
 UNION ALL
 SELECT c.channel, 'digest', 'batched', n.number
@@ -19,6 +20,29 @@ CROSS JOIN LATERAL (
     WHERE d.status = 'skipped' AND d.channel = c.channel AND d.delivery_kind = 'digest'
         AND d.created_at > %(day_ago)s AND d.failure_reason = 'batched_into_digest'
 ) AS n
+UNION ALL
+SELECT channel, 'instant', 'queued', count(*)
+FROM (
+    SELECT channel, created_at
+    FROM user_alert_deliveries
+    WHERE status = 'queued' AND delivery_kind = 'instant' AND send_key IS NULL AND NOT adopted
+    UNION ALL
+    SELECT channel, created_at
+    FROM user_alert_deliveries
+    WHERE status = 'queued' AND delivery_kind = 'instant' AND send_key IS NOT NULL AND NOT adopted
+) AS queued
+WHERE created_at > %(day_ago)s
+GROUP BY channel
+UNION ALL
+SELECT channel, 'digest', 'queued', count(*)
+FROM user_alert_deliveries
+WHERE status = 'queued' AND delivery_kind = 'digest' AND NOT adopted AND created_at > %(day_ago)s
+GROUP BY channel
+UNION ALL
+SELECT channel, delivery_kind, 'sending', count(*)
+FROM user_alert_deliveries
+WHERE status = 'sending' AND NOT adopted AND created_at > %(day_ago)s
+GROUP BY channel, delivery_kind
 
 -- name: digests
 -- The last week's digests, in the same way.
@@ -104,6 +128,7 @@ SELECT
 
 -- name: sent_lately
 -- Whether the engine has sent anything lately, by its record or by the messages; asked for when it matters.
+-- An instant is made after its event, and sent within %(max_age)s of it.
 SELECT
     EXISTS (
         SELECT
@@ -115,7 +140,7 @@ SELECT
         SELECT
         FROM user_alert_deliveries
         WHERE status = 'sent' AND channel IN ('email', 'telegram', 'sms') AND delivery_kind = 'instant'
-            AND created_at > %(week_ago)s AND sent_at > %(lately)s
+            AND created_at > %(lately)s - %(max_age)s AND sent_at > %(lately)s
     )
     OR EXISTS (
         SELECT

@@ -33,7 +33,6 @@ WHERE channel = %(channel)s AND status = 'queued' AND {ours} AND send_key = (
     ORDER BY min(id)
     LIMIT 1
 )
-ORDER BY id
 FOR UPDATE SKIP LOCKED
 
 -- name: due
@@ -47,27 +46,26 @@ ORDER BY {order}
 LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 
--- name: pick_deliveries
+-- name: judge_deliveries
 -- Picked rows with what is true of them now: where to send, and why not to.
 SELECT
-    d.id, d.user_id, d.alert_event_id AS content_id, t.destination, d.attempts, d.send_key,
+    d.id, d.user_id, d.alert_event_id AS content_id, t.destination, d.attempts, d.send_key, d.place,
     CASE
         WHEN u.id IS NULL OR e.id IS NULL THEN 'no_longer_wanted'
         WHEN e.created_at < %(oldest)s THEN 'expired'
         WHEN c.enabled IS FALSE THEN 'no_longer_wanted'
         WHEN COALESCE(t.destination, '') = '' THEN 'missing_destination'
     END AS refusal
-FROM ({picked}) AS d
+FROM picked AS d
 LEFT JOIN alert_events AS e ON e.id = d.alert_event_id
 LEFT JOIN users AS u ON u.id = d.user_id
 CROSS JOIN LATERAL (SELECT {destination} AS destination) AS t
 LEFT JOIN user_alert_channels AS c ON c.user_id = d.user_id AND c.channel = d.channel
-ORDER BY {order}
 
--- name: pick_digests
+-- name: judge_digests
 -- The same for digests: an empty one is not wanted, and one that is three windows late has expired.
 SELECT
-    d.id, d.user_id, d.id AS content_id, t.destination, d.attempts, d.send_key,
+    d.id, d.user_id, d.id AS content_id, t.destination, d.attempts, d.send_key, d.place,
     CASE
         WHEN u.id IS NULL THEN 'no_longer_wanted'
         WHEN d.window_end + 3 * (d.window_end - d.window_start) < %(now)s THEN 'expired'
@@ -75,30 +73,59 @@ SELECT
         WHEN NOT EXISTS (SELECT FROM user_alert_digest_items AS i WHERE i.digest_id = d.id) THEN 'no_longer_wanted'
         WHEN COALESCE(t.destination, '') = '' THEN 'missing_destination'
     END AS refusal
-FROM ({picked}) AS d
+FROM picked AS d
 LEFT JOIN users AS u ON u.id = d.user_id
 CROSS JOIN LATERAL (SELECT {destination} AS destination) AS t
 LEFT JOIN user_alert_channels AS c ON c.user_id = d.user_id AND c.channel = d.channel
-ORDER BY {order}
 
 -- name: claim
--- Make picked rows this run's, each under the key of its request; or skip those that have a refusal.
-UPDATE {table} AS d
-SET status = CASE WHEN r.refusal IS NULL THEN 'sending' ELSE 'skipped' END,
-    failure_reason = r.refusal, claimed_by = %(run_id)s, claimed_at = %(now)s, send_key = r.send_key,
-    send_key_at = CASE WHEN r.refusal IS NULL THEN COALESCE(d.send_key_at, %(now)s) END,
-    send_provider = CASE WHEN r.refusal IS NULL THEN %(provider)s END
-FROM unnest(%(id)s::bigint[], %(send_key)s::uuid[], %(refusal)s::text[]) AS r (id, send_key, refusal)
-WHERE d.id = r.id
+-- Make picked rows (`due` or `unknown`) this run's, those of a request under one key, or skip those that have
+-- a refusal. A new request holds the next %(per_request)s rows that have none; its number ends its key, which
+-- begins as a random one does.
+WITH picked AS (
+    SELECT *, row_number() OVER (ORDER BY {order}) AS place FROM ({picked}) AS p
+),
+
+judged AS (
+    {judged}
+),
+
+numbered AS (
+    SELECT *, (count(*) FILTER (WHERE refusal IS NULL) OVER (ORDER BY place) - 1) / %(per_request)s AS request
+    FROM judged
+),
+
+claimed AS MATERIALIZED (
+    SELECT
+        *, CASE
+            WHEN refusal IS NULL THEN COALESCE(send_key, (%(key_prefix)s || lpad(to_hex(request), 12, '0'))::uuid)
+        END AS key
+    FROM numbered
+),
+
+ours AS (
+    UPDATE {table} AS d
+    SET status = CASE WHEN r.refusal IS NULL THEN 'sending' ELSE 'skipped' END,
+        failure_reason = r.refusal, claimed_by = %(run_id)s, claimed_at = %(now)s, send_key = r.key,
+        send_key_at = CASE WHEN r.refusal IS NULL THEN COALESCE(d.send_key_at, %(now)s) END,
+        send_provider = CASE WHEN r.refusal IS NULL THEN %(provider)s END
+    FROM claimed AS r
+    WHERE d.id = r.id
+)
+
+SELECT id, user_id, content_id, destination, attempts, key, send_key IS NOT NULL AS repeated, refusal
+FROM claimed
+ORDER BY place
 
 -- name: record_sent
--- What nearly all rows become; see `record`, of which this is the short form.
+-- What nearly all rows become; see `record`, of which this is the short form. A status that the planner does not
+-- know makes it look rows up by id, rather than read all that are sending for each.
 UPDATE {table} AS d
 SET status = 'sent', failure_reason = NULL, attempts = r.attempts, next_retry_at = NULL, last_error = NULL,
     provider_message_id = COALESCE(r.provider_message_id, d.provider_message_id), sent_at = %(now)s,
     send_key = NULL, send_key_at = NULL, send_provider = NULL
 FROM unnest(%(id)s::bigint[], %(attempts)s::int[], %(provider_message_id)s::text[]) AS r (id, attempts, provider_message_id)
-WHERE d.id = r.id AND d.status = 'sending' AND d.claimed_by = %(run_id)s
+WHERE d.id = r.id AND d.status = %(sending)s AND d.claimed_by = %(run_id)s
 
 -- name: record
 -- Write what became of claimed rows; only the run that claimed a row may. The key stays on rows whose
@@ -115,7 +142,7 @@ FROM unnest(
     %(id)s::bigint[], %(status)s::text[], %(reason)s::text[], %(attempts)s::int[], %(next_retry_at)s::timestamptz[],
     %(detail)s::text[], %(provider_message_id)s::text[], %(keep_key)s::boolean[]
 ) AS r (id, status, reason, attempts, next_retry_at, detail, provider_message_id, keep_key)
-WHERE d.id = r.id AND d.status = 'sending' AND d.claimed_by = %(run_id)s
+WHERE d.id = r.id AND d.status = %(sending)s AND d.claimed_by = %(run_id)s
 
 -- name: give_back
 -- Requests that made up an outage get their attempt back and are due again.
