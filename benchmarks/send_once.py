@@ -13,7 +13,6 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 from unittest import mock
-from uuid import UUID
 
 from src.alerts.channels.base import Limits
 from src.alerts.messages import Message, Outcome, Verdict
@@ -35,7 +34,7 @@ class NoopChannel:
     provider = "noop"
     limits = Limits(requests_per_second=None)
 
-    async def send(self, messages: Sequence[Message], key: UUID) -> list[Outcome]:  # noqa: ARG002 - the protocol's
+    async def send(self, messages: Sequence[Message], key: str) -> list[Outcome]:  # noqa: ARG002 - the protocol's
         return [Outcome(Verdict.SENT, provider_message_id="1") for _ in messages]
 
     async def close(self) -> None:

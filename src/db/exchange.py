@@ -102,13 +102,15 @@ async def _answer(connection: Any, seconds: float) -> None:
     loop = asyncio.get_running_loop()
     patience = Patience(seconds)
     while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
+        patience.check()
         file, reading = connection.fileno(), state == psycopg2.extensions.POLL_READ
         ready = loop.create_future()
         (loop.add_reader if reading else loop.add_writer)(file, _tell, ready)
+        look = loop.call_later(LOOK_SECONDS, _tell, ready)
         try:
-            while not (await asyncio.wait([ready], timeout=LOOK_SECONDS))[0]:
-                patience.check()
+            await ready
         finally:
+            look.cancel()
             (loop.remove_reader if reading else loop.remove_writer)(file)
 
 

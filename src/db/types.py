@@ -14,7 +14,7 @@ psycopg2.extensions.register_adapter(dict, Json)
 class _Array:
     """A list as one array literal, several times faster than psycopg2's element by element adaption.
 
-    The statement casts it (`%(ids)s::bigint[]`). Elements are None, numbers, UUIDs, datetimes or texts.
+    The statement casts it (`%(ids)s::bigint[]`). Elements are None, numbers, datetimes or texts.
     """
 
     def __init__(self, values: list[Any]) -> None:
@@ -47,10 +47,3 @@ def _utc(value: str | None, cursor: Any) -> datetime | None:
 
 
 psycopg2.extensions.register_type(psycopg2.extensions.new_type((1114,), "UTC_TIMESTAMP", _utc))
-
-
-def register_uuids() -> None:
-    """`uuid` columns as `UUID`: only where they are used, because the module takes long to load."""
-    from psycopg2.extras import register_uuid
-
-    register_uuid()

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Iterator
 from typing import Any
-from uuid import UUID
 
 import brevo
 import brevo.transactional_emails as brevo_types
@@ -21,7 +20,7 @@ from tests.integration.channel_calls import BODY, PUBLIC, SECRETS, messages, sen
 from tests.providers.answers import Answer
 from tests.providers.process import Provider
 
-KEY = UUID("11111111-2222-4333-8444-555555555555")
+KEY = "11111111-2222-4333-8444-555555555555"
 SENDER = PUBLIC["EMAIL_FROM"]
 # What belongs to a client, not to a request.
 OF_THE_CLIENT = re.compile("host|user-agent|accept.*|connection|content-length|x-twilio-client|x-fern-.*")
@@ -52,7 +51,7 @@ def resend_sdk(recorder: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("resend_sdk")
 def test_resend_single(recorder: Provider) -> None:
-    resend.Emails.send(resend_params(1)[0], {"idempotency_key": str(KEY)})
+    resend.Emails.send(resend_params(1)[0], {"idempotency_key": KEY})
     recorder.script("resend")
     send("resend", recorder.url, messages("resend"), KEY)
     theirs, ours = both(recorder)
@@ -61,7 +60,7 @@ def test_resend_single(recorder: Provider) -> None:
 
 @pytest.mark.usefixtures("resend_sdk")
 def test_resend_batch(recorder: Provider) -> None:
-    resend.Batch.send(resend_params(3), {"idempotency_key": str(KEY), "batch_validation": "permissive"})
+    resend.Batch.send(resend_params(3), {"idempotency_key": KEY, "batch_validation": "permissive"})
     send("resend", recorder.url, messages("resend", 3), KEY)
     theirs, ours = both(recorder)
     assert ours == theirs
@@ -81,7 +80,7 @@ def test_brevo_single(recorder: Provider, brevo_sdk: brevo.Brevo) -> None:
         subject=BODY.subject,
         html_content=BODY.html,
         text_content=BODY.text,
-        headers={"idempotencyKey": str(KEY)},
+        headers={"idempotencyKey": KEY},
     )
     send("brevo", recorder.url, messages("brevo"), KEY)
     theirs, ours = both(recorder)
@@ -96,7 +95,7 @@ def test_brevo_versions(recorder: Provider, brevo_sdk: brevo.Brevo) -> None:
         subject=BODY.subject,
         html_content=BODY.html,
         text_content=BODY.text,
-        headers={"idempotencyKey": str(KEY)},
+        headers={"idempotencyKey": KEY},
         message_versions=[item(to=[to(email=message.to)]) for message in messages("brevo", 3)],
     )
     send("brevo", recorder.url, messages("brevo", 3), KEY)

@@ -42,7 +42,7 @@ def verdicts(outcomes: list[Outcome]) -> list[Verdict]:
 
 @pytest.mark.parametrize("count", [1, 100])
 def test_resend_replays_the_first_answer_under_a_key(emulated_resend: str, count: int) -> None:
-    key = uuid4()
+    key = str(uuid4())
     first = send("resend", emulated_resend, messages("resend", count), key)
     assert verdicts(first) == [Verdict.SENT] * count
     assert len({outcome.provider_message_id for outcome in first} - {None}) == count
@@ -51,7 +51,7 @@ def test_resend_replays_the_first_answer_under_a_key(emulated_resend: str, count
 
 
 def test_resend_refuses_another_body_under_a_key_which_counts_as_sent(emulated_resend: str) -> None:
-    key = uuid4()
+    key = str(uuid4())
     send("resend", emulated_resend, messages("resend", 2), key)
     other = messages("resend", 2, Rendered("Other", "other", "<p>other</p>"))
     assert send("resend", emulated_resend, other, key) == [Outcome(Verdict.SENT)] * 2

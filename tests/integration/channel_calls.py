@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from src.alerts.channels.registry import open_channels
 from src.alerts.messages import Message, Outcome, Rendered
@@ -48,17 +48,17 @@ def messages(provider: str, count: int = 1, body: Rendered = BODY) -> list[Messa
 
 
 async def send_async(
-    provider: str, base_url: str, what: Sequence[Message], key: UUID | None = None, **environ: str
+    provider: str, base_url: str, what: Sequence[Message], key: str | None = None, **environ: str
 ) -> list[Outcome]:
     """Open the channels as phase C does, send one request, close them."""
     channels = open_channels(settings_for(provider, base_url, **environ))
     try:
-        return await channels[CHANNELS.get(provider, ChannelName.EMAIL)].send(what, key or uuid4())
+        return await channels[CHANNELS.get(provider, ChannelName.EMAIL)].send(what, key or str(uuid4()))
     finally:
         await asyncio.gather(*(channel.close() for channel in channels.values()))
 
 
 def send(
-    provider: str, base_url: str, what: Sequence[Message], key: UUID | None = None, **environ: str
+    provider: str, base_url: str, what: Sequence[Message], key: str | None = None, **environ: str
 ) -> list[Outcome]:
     return asyncio.run(send_async(provider, base_url, what, key, **environ))

@@ -86,7 +86,7 @@ def test_smtp_fault_shows_nothing_private(
         async with smtp_server(echoing) as server:
             login = SmtpServer("127.0.0.1", server.port, False, "jane", "pa55word")
             channel = smtp.SmtpChannel(login, Sender("", "alerts@example.com"))
-            outcomes = await channel.send(messages("smtp"), uuid4())
+            outcomes = await channel.send(messages("smtp"), str(uuid4()))
             await channel.close()
             return outcomes
 

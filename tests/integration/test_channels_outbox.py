@@ -19,7 +19,7 @@ from tests.integration.channel_calls import BODY
 def deliver(directory: Path, channel: ChannelName, message: Message) -> Outcome:
     async def run() -> Outcome:
         settings, _, _ = read_settings({"ALERTS_TRANSPORT": "outbox", "ALERTS_OUTBOX_DIR": str(directory)})
-        return (await open_channels(settings)[channel].send([message], uuid4()))[0]
+        return (await open_channels(settings)[channel].send([message], str(uuid4())))[0]
 
     return asyncio.run(run())
 

@@ -6,7 +6,6 @@ import asyncio
 import base64
 from collections.abc import Iterator
 from dataclasses import replace
-from uuid import UUID
 
 import pytest
 
@@ -17,7 +16,7 @@ from src.alerts.models import ChannelName, FailureReason
 from tests.integration.channel_calls import BODY, CHANNELS, SECRETS, messages, send, settings_for
 from tests.providers.process import Provider, running_provider
 
-KEY = UUID("11111111-2222-4333-8444-555555555555")
+KEY = "11111111-2222-4333-8444-555555555555"
 UNSUBSCRIBE = "https://alerts.example.org/alerts/unsubscribe/abc.def"
 UNSUBSCRIBE_HEADERS = {
     "List-Unsubscribe": f"<{UNSUBSCRIBE}>",
@@ -49,7 +48,7 @@ def test_brevo_single(provider: Provider) -> None:
         "sender": SENDER,
         "to": [{"email": "jane.0@example.com"}],
         **CONTENT,
-        "headers": {"idempotencyKey": str(KEY), **UNSUBSCRIBE_HEADERS},
+        "headers": {"idempotencyKey": KEY, **UNSUBSCRIBE_HEADERS},
     }
     assert (outcome.provider_message_id or "").endswith("@smtp-relay.example.com>")
 
@@ -62,7 +61,7 @@ def test_brevo_versions_hold_only_what_differs(provider: Provider) -> None:
     assert request["content"] == {
         "sender": SENDER,
         **CONTENT,
-        "headers": {"idempotencyKey": str(KEY)},
+        "headers": {"idempotencyKey": KEY},
         "messageVersions": [
             {"to": [{"email": "jane.0@example.com"}]},
             {"to": [{"email": "jane.1@example.com"}], "subject": "Other subject", "headers": UNSUBSCRIBE_HEADERS},
@@ -78,7 +77,7 @@ def test_resend_single(provider: Provider) -> None:
     (request,) = provider.requests
     assert request["path"] == "/emails"
     assert request["headers"]["Authorization"] == f"Bearer {SECRETS['RESEND_API_KEY']}"
-    assert request["headers"]["Idempotency-Key"] == str(KEY)
+    assert request["headers"]["Idempotency-Key"] == KEY
     assert request["content"] == {
         "from": "EnergyRiskIQ <alerts@example.org>",
         "to": ["jane.0@example.com"],
@@ -96,7 +95,7 @@ def test_resend_batch_maps_each_answer_to_its_message(provider: Provider) -> Non
     (request,) = provider.requests
     assert request["path"] == "/emails/batch"
     assert request["headers"]["x-batch-validation"] == "permissive"
-    assert request["headers"]["Idempotency-Key"] == str(KEY)
+    assert request["headers"]["Idempotency-Key"] == KEY
     assert [email["to"] for email in request["content"]] == [[f"jane.{number}@example.com"] for number in range(5)]
     assert [outcome.verdict for outcome in outcomes] == [
         Verdict.SENT, Verdict.FAILED, Verdict.SENT, Verdict.FAILED, Verdict.SENT,
@@ -138,7 +137,7 @@ def test_unanswered_request_repeated_under_its_key_is_accepted_once(provider: Pr
     assert len(provider.accepted) == count
     first_request, second_request = provider.requests
     assert first_request["content"] == second_request["content"]
-    assert first_request["key"] == second_request["key"] == str(KEY)
+    assert first_request["key"] == second_request["key"] == KEY
 
 
 def test_request_under_way_elsewhere_is_of_unknown_outcome(provider: Provider) -> None:

@@ -42,7 +42,7 @@ def send(replies: dict[str, str], user: str = "jane") -> tuple[Outcome, FakeServ
     outcomes: list[Outcome] = []
 
     async def once(channel: smtp.SmtpChannel, _server: FakeServer) -> None:
-        outcomes.extend(await channel.send(messages("smtp"), uuid4()))
+        outcomes.extend(await channel.send(messages("smtp"), str(uuid4())))
 
     server = with_server(replies, once, user)
     return outcomes[0], server
@@ -57,7 +57,7 @@ def parsed(content: bytes) -> EmailMessage:
 def test_mail_has_both_forms_and_all_headers() -> None:
     async def once(channel: smtp.SmtpChannel, _server: FakeServer) -> None:
         message = replace(messages("smtp")[0], unsubscribe_url="https://example.org/u/1")
-        (outcome,) = await channel.send([message], uuid4())
+        (outcome,) = await channel.send([message], str(uuid4()))
         assert outcome.verdict is Verdict.SENT
 
     mail = parsed(with_server({}, once).accepted[0])
@@ -77,7 +77,7 @@ def test_repeat_keeps_its_message_id_and_other_messages_have_another() -> None:
     async def thrice(channel: smtp.SmtpChannel, _server: FakeServer) -> None:
         first, second = messages("smtp", 2)
         for message in (first, first, second):
-            await channel.send([message], uuid4())
+            await channel.send([message], str(uuid4()))
 
     ids = [parsed(content)["Message-ID"] for content in with_server({}, thrice).accepted]
     assert ids[0] == ids[1] != ids[2]
@@ -87,7 +87,7 @@ def test_repeat_keeps_its_message_id_and_other_messages_have_another() -> None:
 
 def test_connections_are_few_and_used_again() -> None:
     async def many(channel: smtp.SmtpChannel, _server: FakeServer) -> None:
-        await asyncio.gather(*(channel.send([message], uuid4()) for message in messages("smtp", 20)))
+        await asyncio.gather(*(channel.send([message], str(uuid4())) for message in messages("smtp", 20)))
 
     server = with_server({}, many)
     assert len(server.accepted) == 20
@@ -96,9 +96,9 @@ def test_connections_are_few_and_used_again() -> None:
 
 def test_connection_that_the_server_closed_meanwhile_is_replaced() -> None:
     async def twice(channel: smtp.SmtpChannel, server: FakeServer) -> None:
-        await channel.send(messages("smtp"), uuid4())
+        await channel.send(messages("smtp"), str(uuid4()))
         server.replies["RSET"] = DROP
-        (outcome,) = await channel.send(messages("smtp"), uuid4())
+        (outcome,) = await channel.send(messages("smtp"), str(uuid4()))
         assert outcome.verdict is Verdict.SENT
 
     server = with_server({}, twice)
@@ -108,9 +108,9 @@ def test_connection_that_the_server_closed_meanwhile_is_replaced() -> None:
 def test_refused_recipient_does_not_spoil_the_connection() -> None:
     async def twice(channel: smtp.SmtpChannel, server: FakeServer) -> None:
         server.replies["RCPT"] = "550 5.1.1 no such user"
-        (refused,) = await channel.send(messages("smtp"), uuid4())
+        (refused,) = await channel.send(messages("smtp"), str(uuid4()))
         del server.replies["RCPT"]
-        (sent,) = await channel.send(messages("smtp"), uuid4())
+        (sent,) = await channel.send(messages("smtp"), str(uuid4()))
         assert (refused.verdict, sent.verdict) == (Verdict.FAILED, Verdict.SENT)
 
     assert with_server({}, twice).connections == 1
@@ -164,7 +164,7 @@ def test_nobody_listening_is_certain() -> None:
         async with smtp_server() as server:
             port = server.port
         channel = smtp.SmtpChannel(SmtpServer("127.0.0.1", port, False, "", ""), SENDER)
-        return (await channel.send(messages("smtp"), uuid4()))[0]
+        return (await channel.send(messages("smtp"), str(uuid4())))[0]
 
     assert asyncio.run(run()) == Outcome(Verdict.RETRY, Reason.CONNECTION, detail="smtp connect no_answer")
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Protocol
-from uuid import UUID
 
 from src.alerts.channels.destinations import DESTINATIONS
 from src.alerts.messages import Message, Outcome, Verdict
@@ -42,7 +41,7 @@ class Channel(Protocol):
     @property
     def limits(self) -> Limits: ...
 
-    async def send(self, messages: Sequence[Message], key: UUID) -> list[Outcome]:
+    async def send(self, messages: Sequence[Message], key: str) -> list[Outcome]:
         """Send up to `limits.max_batch` messages in one request under `key`; one outcome each, in order.
 
         Never raises for anything a provider or the network does. The same messages under the same
@@ -60,7 +59,7 @@ class CheckedChannel(ABC):
     provider: str
     limits: Limits
 
-    async def send(self, messages: Sequence[Message], key: UUID) -> list[Outcome]:
+    async def send(self, messages: Sequence[Message], key: str) -> list[Outcome]:
         """See `Channel.send`."""
         destinations = [DESTINATIONS[self.name](message.to) for message in messages]
         good = [
@@ -74,7 +73,7 @@ class CheckedChannel(ABC):
         return [next(outcomes) if to else refused for to in destinations]
 
     @abstractmethod
-    async def deliver(self, messages: Sequence[Message], key: UUID) -> list[Outcome]:
+    async def deliver(self, messages: Sequence[Message], key: str) -> list[Outcome]:
         """Make the one request for messages whose destinations are well-formed; at least one."""
 
     async def close(self) -> None:
@@ -85,7 +84,7 @@ class CheckedChannel(ABC):
 class SingleChannel(CheckedChannel):
     """A channel whose provider takes one message a request and no idempotency key."""
 
-    async def deliver(self, messages: Sequence[Message], key: UUID) -> list[Outcome]:  # noqa: ARG002
+    async def deliver(self, messages: Sequence[Message], key: str) -> list[Outcome]:  # noqa: ARG002
         return [await self.deliver_one(message) for message in messages]
 
     @abstractmethod

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 from src.alerts.channels.base import CheckedChannel, Limits
 from src.alerts.channels.classification import CONTENT, QUOTA, SENT_BEFORE, SETUP, Codes, classify, for_each, sent_as
@@ -43,7 +42,7 @@ class BrevoChannel(CheckedChannel):
         self._http = Http(base_url, {"api-key": api_key, "Accept": "application/json"})
         self._sender = {"email": sender.address} | ({"name": sender.name} if sender.name else {})
 
-    async def deliver(self, messages: Sequence[Message], key: UUID) -> list[Outcome]:
+    async def deliver(self, messages: Sequence[Message], key: str) -> list[Outcome]:
         reply = await self._http.post_json("/v3/smtp/email", self._payload(messages, key))
         outcome = classify(self.provider, reply, reply.get("code"), CODES)
         if outcome.verdict is not Verdict.SENT:
@@ -53,10 +52,10 @@ class BrevoChannel(CheckedChannel):
     async def close(self) -> None:
         await self._http.close()
 
-    def _payload(self, messages: Sequence[Message], key: UUID) -> dict[str, Any]:
+    def _payload(self, messages: Sequence[Message], key: str) -> dict[str, Any]:
         first = messages[0]
         payload = {"sender": self._sender, **_content(first)}
-        headers = {"idempotencyKey": str(key)}
+        headers = {"idempotencyKey": key}
         if len(messages) == 1:
             return {**payload, "to": [{"email": first.to}], "headers": headers | unsubscribe_headers(first)}
         versions = [_version(message, _content(first)) for message in messages]

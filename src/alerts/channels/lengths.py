@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import re
+from functools import lru_cache
 
 TELEGRAM_LIMIT = 4096
 ELLIPSIS = "…"
@@ -33,8 +34,11 @@ def telegram_units(markup: str) -> int:
     return _units(telegram_plain(markup))
 
 
+@lru_cache(maxsize=64)
 def cut_telegram(markup: str, limit: int = TELEGRAM_LIMIT) -> str:
-    """Cut Telegram HTML to `limit` units: no tag or entity is broken, open tags are closed."""
+    """Cut Telegram HTML to `limit` units: no tag or entity is broken, open tags are closed.
+
+    Kept for a while, because the same alert goes to many."""
     if telegram_units(markup) <= limit:
         return markup
     kept: list[str] = []

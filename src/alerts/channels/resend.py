@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 from src.alerts.channels.base import CheckedChannel, Limits
 from src.alerts.channels.classification import (
@@ -60,9 +59,9 @@ class ResendChannel(CheckedChannel):
         self._http = Http(base_url, {"Authorization": f"Bearer {api_key}"})
         self._from = sender.formatted
 
-    async def deliver(self, messages: Sequence[Message], key: UUID) -> list[Outcome]:
+    async def deliver(self, messages: Sequence[Message], key: str) -> list[Outcome]:
         emails = [self._email(message) for message in messages]
-        headers = {"Idempotency-Key": str(key)}
+        headers = {"Idempotency-Key": key}
         if len(emails) == 1:
             reply = await self._http.post_json("/emails", emails[0], headers)
         else:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from uuid import UUID
 
 from src.alerts.channels.base import Channel
 from src.alerts.messages import Message, Outcome, Verdict
@@ -36,7 +35,7 @@ class Batch:
     the outcomes."""
 
     rows: list[Outgoing]
-    key: UUID
+    key: str
     start: float
     outcomes: Sequence[Outcome] = ()
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from psycopg2 import sql
 
@@ -23,9 +23,7 @@ from src.alerts.models import MessageStatus
 from src.alerts.retry import OUTAGES, Decision
 from src.db.connection import Database, Session, load_queries
 from src.db.exchange import Step
-from src.db.types import register_uuids
 
-register_uuids()
 _TEXTS = load_queries(Path(__file__).parent.parent / "sql", "send")
 KEY_MARGIN = timedelta(minutes=1)
 """How long before the end of its window a key is no longer relied on: longer than any request takes."""
@@ -100,7 +98,7 @@ class Claimed:
     content_id: int
     destination: str | None
     attempts: int
-    key: UUID | None
+    key: str | None
     repeated: bool
     refusal: str | None
 

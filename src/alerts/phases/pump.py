@@ -35,6 +35,8 @@ RECORD_SECONDS = 15.0
 """How long results are kept and offered again to a database that went away."""
 LAST_RECORD_SECONDS = 0.75
 """The same after a signal, from the end of the grace on."""
+LINGER_SECONDS = 0.002
+"""How long after an exchange the next one waits for answers, unless half of the places are free already."""
 LOOK_SECONDS = 0.25
 """How long anything waits before it looks whether the run should stop."""
 EXCHANGE_SECONDS = 10.0
@@ -65,6 +67,7 @@ class Pump:
     _finished: list[Batch] = field(default_factory=list)
     _unwritten: list[Result] = field(default_factory=list)
     _next_try: float = 0.0
+    _linger: float = 0.0
     _give_up: float = float("inf")
     _cut_off: float = float("inf")
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -110,9 +113,16 @@ class Pump:
             return self.judge.channel.limits.max_batch
         return min(requests * self.judge.per_request, self.context.batch_size)
 
+    def _half_free(self) -> bool:
+        """Whether half of the requests that may be in flight are not, or are answered."""
+        return self._outstanding - len(self._finished) <= self.context.settings.send_concurrency // 2
+
     def _start_exchange(self) -> None:
         """Offer the database what there is to write and to claim."""
-        if self._exchange is not None or time.monotonic() < self._next_try:
+        now = time.monotonic()
+        if self._exchange is not None or now < self._next_try:
+            return
+        if self._lanes and now < self._linger and not self._half_free():
             return
         self._reserved = self.judge.budget.reserve(self._room())
         if self._reserved or self._unwritten:
@@ -149,6 +159,7 @@ class Pump:
             return
         done, reserved = self._exchange, self._reserved
         self._exchange = None
+        self._linger = time.monotonic() + LINGER_SECONDS
         try:
             claimed = done.result()
         except DatabaseError as error:
@@ -220,6 +231,13 @@ class Pump:
             else:
                 batch.outcomes = [NOT_STARTED] * len(batch.rows)
             self._finished.append(batch)
+            self._tell(batch)
+
+    def _tell(self, batch: Batch) -> None:
+        """Wake the pump for an answer, unless that can wait for the exchange or for more answers."""
+        plain = all(outcome.verdict is Verdict.SENT for outcome in batch.outcomes)
+        can_wait = self._exchange is not None or (time.monotonic() < self._linger and not self._half_free())
+        if not (plain and can_wait):
             self._wake.set()
 
     async def _send(self, batch: Batch) -> Sequence[Outcome]:
@@ -236,7 +254,8 @@ class Pump:
 
     def _lane_done(self, lane: asyncio.Task[None]) -> None:
         self._lanes.discard(lane)
-        self._wake.set()
+        if not self._lanes:
+            self._wake.set()
 
     def _take_answers(self) -> None:
         """Judge what came in; its place is free when the exchange that writes it is over."""
@@ -250,9 +269,13 @@ class Pump:
     async def _rest(self) -> None:
         """Until an answer or an exchange is in, the pacer lets another start, or it is time to look again."""
         if not self._finished and self._busy():
-            wait = LOOK_SECONDS if self._exchange else max(self.judge.pacer.wait(time.monotonic()), 0.02)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), min(wait, LOOK_SECONDS))
+            now = time.monotonic()
+            wait = LOOK_SECONDS if self._exchange else max(self.judge.pacer.wait(now), 0.02)
+            if now < self._linger and not self._exchange:
+                wait = self._linger - now
+            look = asyncio.get_running_loop().call_later(min(wait, LOOK_SECONDS), self._wake.set)
+            await self._wake.wait()
+            look.cancel()
         self._wake.clear()
 
     def _enforce_limits(self) -> None:
