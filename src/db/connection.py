@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -43,11 +42,10 @@ Statement: TypeAlias = str | sql.Composed
 _limits = threading.local()
 
 
-@dataclass(slots=True)
 class _Haste:
     """The moment (monotonic seconds) from which no wait of this process may be long."""
 
-    begins: float = float("inf")
+    begins = float("inf")
 
 
 _haste = _Haste()
@@ -88,11 +86,12 @@ def _wait(connection: Any) -> None:
 
 def transaction_settings(seconds: float, by_index: bool) -> str:
     """What each transaction sets for itself; see `Session.transaction`."""
-    return (
+    settings = (
         f"SET LOCAL TIME ZONE 'UTC'; SET LOCAL statement_timeout = {int(seconds * 1000)};"
-        f" SET LOCAL lock_timeout = {int(LOCK_SECONDS * 1000)};"
-        f" SET LOCAL enable_seqscan = {'off' if by_index else 'on'}"
+        f" SET LOCAL lock_timeout = {int(LOCK_SECONDS * 1000)}"
     )
+    look_ups = "; SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0"
+    return settings + (look_ups if by_index else "")
 
 
 def load_queries(directory: Path, name: str) -> dict[str, str]:
@@ -131,8 +130,9 @@ class Session:
     def transaction(self, *, seconds: float = STATEMENT_SECONDS, by_index: bool = False) -> Iterator[Session]:
         """BEGIN … COMMIT, or a savepoint inside a transaction that is open already.
 
-        `seconds` bounds each statement, on the server and here. `by_index` keeps the planner from
-        scanning whole tables, for queues whose statistics are always old. Any exception rolls back.
+        `seconds` bounds each statement, on the server and here. `by_index` keeps the planner from scanning
+        whole tables, for queues whose statistics are always old, and from what takes longer to begin than
+        such look-ups do. Any exception rolls back.
         """
         with self._lock:
             savepoint = f"s{self._depth}" if self._depth else None

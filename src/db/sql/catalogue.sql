@@ -4,9 +4,10 @@ SELECT
     wanted.name,
     c.oid IS NOT NULL AS present,
     COALESCE((
-        SELECT jsonb_object_agg(a.attname, format_type(COALESCE(NULLIF(t.typbasetype, 0), t.oid), NULL))
+        SELECT jsonb_object_agg(a.attname, format_type(
+            (SELECT COALESCE(NULLIF(t.typbasetype, 0), t.oid) FROM pg_type AS t WHERE t.oid = a.atttypid), NULL
+        ))
         FROM pg_attribute AS a
-        JOIN pg_type AS t ON t.oid = a.atttypid
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     ), '{}') AS columns,
     ARRAY(
