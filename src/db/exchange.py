@@ -27,8 +27,7 @@ R = TypeVar("R")
 UNKNOWN_STATEMENT = "26000"
 # Every join of an exchange is a look-up; a plan that is made once must not guess how much there will be.
 _PLANS = (
-    "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_hashjoin = off;"
-    " SET LOCAL enable_mergejoin = off"
+    "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
 )
 
 
