@@ -8,6 +8,7 @@ nothing is sent twice through a provider that takes keys.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,6 +30,8 @@ KEY_MARGIN = timedelta(minutes=1)
 """How long before the end of its window a key is no longer relied on: longer than any request takes."""
 
 
+CONNECTIONS = 2
+"""How many a channel has at most: two exchanges may be under way at once (`traffic`)."""
 KEY_PREFIX = 24
 """Characters of a random UUID that begin the keys of all requests of one claim: what follows numbers them."""
 
@@ -146,34 +149,38 @@ def statement(queue: Queue, name: str) -> sql.Composed:
 
 
 class Outbound:
-    """The two queues of one channel, on a session of its own that is opened anew when it is lost."""
+    """The two queues of one channel, on sessions of its own that are opened anew when they are lost."""
 
     def __init__(self, database: Database, run_id: str, channel: Channel, allowed: Sequence[int] | None) -> None:
         self._database = database
-        self._session: Session | None = None
+        self._sessions: list[Session | None] = [None] * CONNECTIONS
         self._key_window = channel.limits.key_window
         names = {"channel": channel.name.value, "provider": channel.provider}
         self._params: dict[str, Any] = {"run_id": run_id, "allowed": allowed, **names}
         self._texts: dict[tuple[Queue, str], str] = {}
 
-    def open(self) -> Session:
-        """The session, made anew if it was lost. Takes as long as that takes."""
-        if self._session is None or self._session.closed:
-            self._session = self._database.open()
+    def open(self, slot: int = 0) -> Session:
+        """One of the sessions, made anew if it was lost. Takes as long as that takes."""
+        session = self._sessions[slot]
+        if session is None or session.closed:
+            session = self._sessions[slot] = self._database.open()
+        if not self._texts:
             self._texts = {
-                (queue, name): composed.as_string(self._session.connection)
+                (queue, name): composed.as_string(session.connection)
                 for queue, statements in _STATEMENTS.items()
                 for name, composed in statements.items()
             }
-        return self._session
+        return session
 
-    @property
-    def lost(self) -> bool:
-        return self._session is None or self._session.closed
+    async def session(self, slot: int) -> Session:
+        """The same for an event loop, which goes on meanwhile."""
+        session = self._sessions[slot]
+        return await asyncio.to_thread(self.open, slot) if session is None or session.closed else session
 
     def close(self) -> None:
-        if self._session is not None:
-            self._database.release(self._session)
+        for session in self._sessions:
+            if session is not None:
+                self._database.release(session)
 
     def settle_unknown(self, resend: bool, now: datetime) -> dict[Queue, int]:
         """Decide about requests of unknown outcome whose key protects no longer or is not this provider's:

@@ -167,7 +167,7 @@ async def _keep_locks(context: PhaseContext, pumps: Sequence[Pump]) -> None:
             await asyncio.to_thread(context.locks.ping)
         except DatabaseError as error:
             for pump in pumps:
-                pump.error = pump.error or error
+                pump.traffic.fail(error)
             return
         await asyncio.sleep(PING_SECONDS)
 
