@@ -1,4 +1,5 @@
-"""A bare aiohttp loop: so many posts, so many in flight, nothing else. Prints the seconds as JSON."""
+"""A bare aiohttp loop: so many posts, so many in flight, on asyncio or uvloop, nothing else. Prints the seconds
+as JSON."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import sys
 import time
 
 import aiohttp
+import uvloop
 
 
 async def measure(url: str, posts: int, concurrency: int) -> float:
@@ -27,4 +29,6 @@ async def measure(url: str, posts: int, concurrency: int) -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps({"seconds": asyncio.run(measure(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))}))
+    factory = uvloop.new_event_loop if sys.argv[4] == "uvloop" else None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        print(json.dumps({"seconds": runner.run(measure(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))}))

@@ -42,12 +42,13 @@ class Breaker:
         outage = outcome.reason in OUTAGES
         self._recent.append(outage)
         self._answered = self._answered or not outage
-        streak = list(self._recent)[-IN_A_ROW:]
-        full = len(self._recent) == WINDOW
-        if outage and ((len(streak) == IN_A_ROW and all(streak)) or (full and sum(self._recent) * 2 >= WINDOW)):
-            self._halt(outcome.reason or FailureReason.PROVIDER_UNAVAILABLE, outcome.detail)
-        elif outage and not self.detail:
-            self.detail = outcome.detail
+        if outage:
+            streak = list(self._recent)[-IN_A_ROW:]
+            full = len(self._recent) == WINDOW
+            if (len(streak) == IN_A_ROW and all(streak)) or (full and sum(self._recent) * 2 >= WINDOW):
+                self._halt(outcome.reason or FailureReason.PROVIDER_UNAVAILABLE, outcome.detail)
+            else:
+                self.detail = self.detail or outcome.detail
 
     def finish(self) -> None:
         """At the end: a channel whose every request ended in an outage is down, however few they were."""

@@ -105,19 +105,20 @@ class Pump:
 
     def _compose(self, key: str, rows: list[Claimed]) -> None:
         """The batch of a request. Nobody's content may hold up what others are to get: it fails alone."""
-        batch, failed = Batch([], key, 0.0), Batch([], key, 0.0, [])
+        going, failed, outcomes = [], [], []
+        unsent = not self.traffic.may_go_on()
         for row in rows:
             try:
-                batch.rows.append(Outgoing(row, self.contents.message(row) if self.traffic.may_go_on() else BLANK))
+                going.append(Outgoing(row, BLANK if unsent else self.contents.message(row)))
             except Exception as error:
-                failed.rows.append(Outgoing(row, BLANK))
-                failed.outcomes = [*failed.outcomes, self._defect(error, 1)]
-        if batch.rows:
-            batch.start = self.judge.pacer.take(time.monotonic(), batch.rows[0].message.to)
-            self._ready.append(batch)
-        if failed.rows:
-            self._finished.append(failed)
-            self.traffic.in_flight += bool(batch.rows)  # one request has become two
+                failed.append(Outgoing(row, BLANK))
+                outcomes.append(self._defect(error, 1))
+        if going:
+            start = self.judge.pacer.take(time.monotonic(), going[0].message.to)
+            self._ready.append(Batch(going, key, start))
+        if failed:
+            self._finished.append(Batch(failed, key, 0.0, outcomes))
+            self.traffic.in_flight += bool(going)  # one request has become two
 
     def _open_lane(self) -> None:
         """Send side by side: a lane that has to wait for an answer leaves what is ready to the next one."""
