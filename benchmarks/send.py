@@ -12,10 +12,12 @@ from functools import partial
 from typing import Any
 
 from benchmarks.table import Row, rate
+from src.alerts.phases.outbound import Queue
 from src.db import migrate
 from src.db.connection import Database
 from src.settings import Secret
 from tests.database import Server
+from tests.plans import indexes_of, plan_of
 
 JOBS = 50_000
 POSTS = 20_000
@@ -108,7 +110,12 @@ def _memory_and_plan(server: Server) -> Iterator[Row]:
     with _queued(server, JOBS) as url:
         alone = _send(url, "noop", CONCURRENCY)["seconds"]
     with _queued(server, JOBS, sent=SENT_ROWS) as url:
+        with Database(Secret(url)).session() as session:
+            found = indexes_of(plan_of(session, Queue.DELIVERIES, "claim_due"), "user_alert_deliveries")
         beside = _send(url, "noop", CONCURRENCY)["seconds"]
+    partial_index = "user_alert_deliveries_due_idx"
+    what = f"the claim's plan beside {SENT_ROWS:,} sent rows uses the partial index"
+    yield Row(what, partial_index, ", ".join(sorted(found)), float(partial_index in found), 1)
     what = f"rate beside {SENT_ROWS:,} sent rows to the rate alone"
     yield Row(what, rate(JOBS, alone), rate(JOBS, beside), alone / beside, 0.8)
 

@@ -26,7 +26,7 @@ R = TypeVar("R")
 
 UNKNOWN_STATEMENT = "26000"
 # Every join of an exchange is a look-up; a plan that is made once must not guess how much there will be.
-_PLANS = (
+PLANS = (
     "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
 )
 
@@ -38,7 +38,7 @@ class Step(NamedTuple):
     params: Mapping[str, Any]
 
 
-class _Prepared(NamedTuple):
+class Prepared(NamedTuple):
     """How a statement is run, and how a server connection that does not know it is told."""
 
     execute: str
@@ -58,22 +58,22 @@ async def exchange(session: Session, record: Callable[..., R], steps: Sequence[S
                 session.execute(*step)
             return session.all(record, *steps[-1])
     with translated(), session.connection.cursor() as cursor:
-        prepared = [_prepared(step.statement) for step in steps]
-        settings = f"{transaction_settings(seconds, by_index=True)}; {_PLANS}"
-        calls = [cursor.mogrify(one.execute, step.params) for one, step in zip(prepared, steps, strict=True)]
+        known = [prepared(step.statement) for step in steps]
+        settings = f"{transaction_settings(seconds, by_index=True)}; {PLANS}"
+        calls = [cursor.mogrify(one.execute, step.params) for one, step in zip(known, steps, strict=True)]
         script = b";\n".join([settings.encode(), *calls])
         try:
             await _run(session, cursor, script, seconds)
         except psycopg2.Error as error:
             if error.pgcode != UNKNOWN_STATEMENT:
                 raise
-            told = "".join(one.tell for one in prepared)
+            told = "".join(one.tell for one in known)
             await _run(session, cursor, told.encode() + script, seconds)
         return rows(cursor, record)
 
 
 @cache
-def _prepared(statement: str) -> _Prepared:
+def prepared(statement: str) -> Prepared:
     """For a statement with parameters `%(name)s`, whose types the server infers."""
     names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", statement)))
     numbered = statement % {name: f"${number}" for number, name in enumerate(names, 1)}
@@ -83,7 +83,7 @@ def _prepared(statement: str) -> _Prepared:
         f"DO $do$ BEGIN IF NOT EXISTS (SELECT FROM pg_prepared_statements WHERE name = '{own}') THEN"
         f" EXECUTE $prepare$PREPARE {own} AS {numbered}$prepare$; END IF; END $do$;\n"
     )
-    return _Prepared(f"EXECUTE {own} ({arguments})" if names else f"EXECUTE {own}", tell)
+    return Prepared(f"EXECUTE {own} ({arguments})" if names else f"EXECUTE {own}", tell)
 
 
 async def _run(session: Session, cursor: Any, script: bytes, seconds: float) -> None:

@@ -205,7 +205,7 @@ class Outbound:
 
     def recording(self, results: Sequence[Result], moves: Sequence[Move], now: datetime) -> Iterator[Step]:
         """Write results; rows that this run no longer holds are left alone."""
-        params = {**self._params, "now": now, "sending": MessageStatus.SENDING.value}
+        params = {**self._params, "now": now}
         for queue in Queue:
             rows = [result for result in results if result.queue is queue]
             if sent := [row for row in rows if row.plainly_sent]:

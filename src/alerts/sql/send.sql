@@ -118,14 +118,14 @@ FROM claimed
 ORDER BY place
 
 -- name: record_sent
--- What nearly all rows become; see `record`, of which this is the short form. A status that the planner does not
--- know makes it look rows up by id, rather than read all that are sending for each.
+-- What nearly all rows become; see `record`, of which this is the short form. No index serves
+-- IS NOT DISTINCT FROM, so rows are looked up by id, rather than all that are sending read for each.
 UPDATE {table} AS d
 SET status = 'sent', failure_reason = NULL, attempts = r.attempts, next_retry_at = NULL, last_error = NULL,
     provider_message_id = COALESCE(r.provider_message_id, d.provider_message_id), sent_at = %(now)s,
     send_key = NULL, send_key_at = NULL, send_provider = NULL
 FROM unnest(%(id)s::bigint[], %(attempts)s::int[], %(provider_message_id)s::text[]) AS r (id, attempts, provider_message_id)
-WHERE d.id = r.id AND d.status = %(sending)s AND d.claimed_by = %(run_id)s
+WHERE d.id = r.id AND d.status IS NOT DISTINCT FROM 'sending' AND d.claimed_by = %(run_id)s
 
 -- name: record
 -- Write what became of claimed rows; only the run that claimed a row may. The key stays on rows whose
@@ -142,7 +142,7 @@ FROM unnest(
     %(id)s::bigint[], %(status)s::text[], %(reason)s::text[], %(attempts)s::int[], %(next_retry_at)s::timestamptz[],
     %(detail)s::text[], %(provider_message_id)s::text[], %(keep_key)s::boolean[]
 ) AS r (id, status, reason, attempts, next_retry_at, detail, provider_message_id, keep_key)
-WHERE d.id = r.id AND d.status = %(sending)s AND d.claimed_by = %(run_id)s
+WHERE d.id = r.id AND d.status IS NOT DISTINCT FROM 'sending' AND d.claimed_by = %(run_id)s
 
 -- name: give_back
 -- Requests that made up an outage get their attempt back and are due again.
