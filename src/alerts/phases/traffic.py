@@ -69,7 +69,6 @@ class Traffic:
     in_flight: int = 0
     _unwritten: list[Result] = field(default_factory=list)
     _answered: int = 0
-    _claimed: list[Claimed] = field(default_factory=list)
     _under_way: dict[asyncio.Task[list[Claimed]], _Exchange] = field(default_factory=dict)
     _emptied: int = 0
     _round: int = 0
@@ -99,7 +98,7 @@ class Traffic:
         return not (stopped or judge.breaker.halted or judge.out_of_patience)
 
     def answered(self, results: Sequence[Result], requests: int) -> None:
-        """So many requests are answered; their places are free when the exchange that writes it is over."""
+        """So many requests are answered; their places are free once the exchange that writes that is over."""
         self._unwritten += results
         self._answered += requests
         self.in_flight -= requests
@@ -108,7 +107,7 @@ class Traffic:
         """Leave what a database that does not come back could not be told to recovery."""
         if self._unwritten and not self._under_way and time.monotonic() > self.give_up:
             log.error("%s: %d results are left to recovery", self.judge.channel.name, len(self._unwritten))
-            self._unwritten.clear()
+            self._unwritten, self._answered = [], 0
 
     def wait(self, now: float) -> float:
         """Seconds until an exchange may start that may not now; whatever it waits for wakes the pump besides."""
@@ -148,7 +147,7 @@ class Traffic:
         requests = min(free, -(-concurrency // 2))
         permits = self.judge.pacer.permits(time.monotonic())
         if permits is not None:
-            requests = min(requests, permits)
+            requests = min(requests, permits - sum(one.requests for one in self._under_way.values()))
         if requests <= 0:
             return 0
         if SOURCES[self._emptied][0] is Source.UNKNOWN:
