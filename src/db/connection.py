@@ -42,6 +42,9 @@ Statement: TypeAlias = str | sql.Composed
 _limits = threading.local()
 
 
+_LOOK_UPS = {"enable_seqscan": "off", "jit": "off", "max_parallel_workers_per_gather": 0}
+
+
 class _Haste:
     """The moment (monotonic seconds) from which no wait of this process may be long."""
 
@@ -86,12 +89,18 @@ def _wait(connection: Any) -> None:
 
 def transaction_settings(seconds: float, by_index: bool) -> str:
     """What each transaction sets for itself; see `Session.transaction`."""
-    settings = (
-        f"SET LOCAL TIME ZONE 'UTC'; SET LOCAL statement_timeout = {int(seconds * 1000)};"
-        f" SET LOCAL lock_timeout = {int(LOCK_SECONDS * 1000)}"
-    )
-    look_ups = "; SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0"
-    return settings + (look_ups if by_index else "")
+    settings = {
+        "TimeZone": "UTC",
+        "statement_timeout": int(seconds * 1000),
+        "lock_timeout": int(LOCK_SECONDS * 1000),
+        **(_LOOK_UPS if by_index else {}),
+    }
+    return local_settings(settings)
+
+
+def local_settings(settings: Mapping[str, object]) -> str:
+    """One statement, since each costs, that sets these for the length of the transaction."""
+    return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())
 
 
 def load_queries(directory: Path, name: str) -> dict[str, str]:

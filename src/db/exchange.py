@@ -19,16 +19,22 @@ from typing import Any, NamedTuple, TypeVar
 import psycopg2
 import psycopg2.extensions
 
-from src.db.connection import ANSWER_SECONDS, LOOK_SECONDS, Patience, Session, rows, transaction_settings
+from src.db.connection import (
+    ANSWER_SECONDS,
+    LOOK_SECONDS,
+    Patience,
+    Session,
+    local_settings,
+    rows,
+    transaction_settings,
+)
 from src.db.failures import translated
 
 R = TypeVar("R")
 
 UNKNOWN_STATEMENT = "26000"
 # Every join of an exchange is a look-up; a plan that is made once must not guess how much there will be.
-PLANS = (
-    "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
-)
+PLANS = local_settings({"plan_cache_mode": "force_generic_plan", "enable_hashjoin": "off", "enable_mergejoin": "off"})
 
 
 class Step(NamedTuple):

@@ -8,6 +8,7 @@ alone (`breaker`); the cap counts what was, or may have been, accepted (`rollout
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -71,6 +72,7 @@ def run(context: PhaseContext) -> SendReport:
     with context.database.session() as session:
         _prepare(session, context, tally, now)
     budget = SendBudget(context.rollout.max_send)
+    gc.freeze()  # what is loaded by now stays: the collector need not look at it again and again
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         pumps = runner.run(_pump(context, tally, budget))
     failures = [pump.error for pump in pumps if pump.error]
