@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from src.alerts.models import FailureReason, Period
 
@@ -76,8 +77,7 @@ class Verdict(StrEnum):
     SPLIT = "split"  # a batch refused as a whole for one of its members: again in smaller ones
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one message.
 
     `unknown`: the request was written and nobody knows whether the provider took it.

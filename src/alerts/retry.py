@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from src.alerts.messages import Outcome, Verdict
 from src.alerts.models import FailureReason, MessageStatus
@@ -15,8 +15,7 @@ JITTER = 0.2
 OUTAGES = frozenset({FailureReason.PROVIDER_UNAVAILABLE, FailureReason.TIMEOUT, FailureReason.CONNECTION})
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """A row's next state. `keep_key`: the outcome is unknown and the idempotency key still protects it."""
 
     status: MessageStatus

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -49,7 +48,7 @@ def assert_private(
     outcomes: list[Outcome], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing in the outcomes but the chat id that a group moved to, nothing logged, nothing printed."""
-    seen = [repr([replace(outcome, provider_message_id=None, moved_to=None) for outcome in outcomes])]
+    seen = [repr([outcome._replace(provider_message_id=None, moved_to=None) for outcome in outcomes])]
     seen += [f"{record.getMessage()} {record.exc_info}" for record in caplog.records]
     seen += capfd.readouterr()
     assert [text for text in seen if any(word in text for word in PRIVATE)] == []

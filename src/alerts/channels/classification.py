@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 from src.alerts.channels.http import NoReply, Reply
@@ -80,7 +80,7 @@ def for_each(outcome: Outcome, count: int) -> list[Outcome]:
     """A whole request's outcome for each of its messages. A batch that is refused for what one of its
     members says or for where it goes must not fail the others: it is sent again in smaller ones."""
     if count > 1 and outcome.verdict is Verdict.FAILED:
-        outcome = replace(outcome, verdict=Verdict.SPLIT)
+        outcome = outcome._replace(verdict=Verdict.SPLIT)
     return [outcome] * count
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from src.alerts.channels.base import Channel
 from src.alerts.messages import Message, Outcome, Verdict
@@ -21,8 +22,7 @@ LONGEST_PAUSE = 60.0
 """A provider that asks for a longer pause (seconds), in one answer or in a row, is left for the next run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A claimed row with its message."""
 
     claimed: Claimed

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from psycopg2 import sql
@@ -89,8 +89,7 @@ SOURCES = tuple((source, queue) for source in Source for queue in Queue)
 _STATEMENTS = {queue: _statements(queue) for queue in Queue}
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """A row that this run has claimed under `key`, or skipped: then `refusal` says why nobody should get it
     any more, and there is no key. `content_id` is the alert of an instant, the digest itself of a digest;
     `repeated`: the request was made before, and its outcome is unknown."""
@@ -106,8 +105,7 @@ class Claimed:
     refusal: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What to write about a claimed row."""
 
     queue: Queue
