@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from src.alerts.phases import contents
+from src.alerts.phases.traffic import Traffic
 from src.db.connection import Database, Session
 from src.db.exchange import Step, exchange
 from src.errors import DatabaseError
@@ -112,3 +114,23 @@ def test_never_more_is_claimed_than_may_be_in_flight(
             seen.append(world.value("SELECT count(*) FROM user_alert_deliveries WHERE status = 'sending'"))
     assert done.result().counts["deliveries"]["sent"] == 150
     assert 0 < max(seen) <= concurrency
+
+
+def test_two_exchanges_do_not_lose_each_others_texts(
+    database: Database, world: World, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every other digest is loaded while the one before it waits for its turn to be composed."""
+    sending = Sending(database, world, provider)
+    sending.digests(sending.people(60), "telegram")
+    monkeypatch.setattr(contents, "KEPT", 0)
+    seen: list[int] = []
+    start = Traffic.start
+
+    def counted(self: Traffic, sending: bool) -> None:
+        start(self, sending)
+        seen.append(len(self._under_way))
+
+    monkeypatch.setattr(Traffic, "start", counted)
+    report = sending.run({**TELEGRAM, "ALERTS_SEND_CONCURRENCY": "6"})
+    assert max(seen) == 2
+    assert (report.counts["digests"]["sent"], report.counts["digests"]["failed"]) == (60, 0)

@@ -24,8 +24,20 @@ KEPT = 500
 """Alerts kept rendered; a run rarely has more, and memory stays flat when it does."""
 
 
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What some rows say: alerts and digests, by id."""
+
+    events: dict[int, EventContent]
+    digests: dict[int, DigestContent]
+
+
+NO_TEXTS = Texts({}, {})
+
+
 class Contents:
-    """The texts of one channel. `load` needs the database, `message` does not."""
+    """The texts of one channel. `load` needs the database, `message` does not. Two may load at once, so what
+    one has loaded is handed on, and not left here for the other to replace."""
 
     def __init__(self, renderer: Renderer, channel: ChannelName, settings: Settings) -> None:
         self._renderer = renderer
@@ -33,33 +45,35 @@ class Contents:
         self._channel = channel
         self._events: dict[int, EventContent] = {}
         self._rendered: dict[int, Rendered] = {}
-        self._digests: dict[int, DigestContent] = {}
 
-    async def load(self, session: Session, rows: Sequence[Claimed]) -> None:
+    async def load(self, session: Session, rows: Sequence[Claimed]) -> Texts:
         """Fetch what the rows say, with at most four statements."""
         wanted: dict[Queue, set[int]] = {queue: set() for queue in Queue}
         for claimed in rows:
             if claimed.key is not None:
                 wanted[claimed.queue].add(claimed.content_id)
+        events = {event: self._events[event] for event in wanted[Queue.DELIVERIES] & self._events.keys()}
+        if missing := wanted[Queue.DELIVERIES] - events.keys():
+            events |= await _load_events(session, missing)
+        digests = await _load_digests(session, wanted[Queue.DIGESTS]) if wanted[Queue.DIGESTS] else {}
         if len(self._events) > KEPT:
             self._events.clear()
             self._rendered.clear()
-        if missing := wanted[Queue.DELIVERIES] - self._events.keys():
-            self._events |= await _load_events(session, missing)
-        self._digests = await _load_digests(session, wanted[Queue.DIGESTS]) if wanted[Queue.DIGESTS] else {}
+        self._events |= events
+        return Texts(events, digests)
 
-    def message(self, claimed: Claimed) -> Message:
+    def message(self, claimed: Claimed, texts: Texts) -> Message:
         """The message for a row that `load` has seen. The same row gives the same message, byte for byte."""
         mail = self._channel is ChannelName.EMAIL
         link = unsubscribe_url(self._settings, claimed.user_id, self._channel) if mail else None
-        text = self._text(claimed.queue, claimed.content_id)
+        text = self._text(claimed.queue, claimed.content_id, texts)
         return Message(f"{claimed.queue.ref}-{claimed.id}", claimed.user_id, claimed.destination or "", text, link)
 
-    def _text(self, queue: Queue, content_id: int) -> Rendered:
+    def _text(self, queue: Queue, content_id: int, texts: Texts) -> Rendered:
         if queue is Queue.DIGESTS:
-            return self._renderer.digest(self._digests[content_id], self._channel)
+            return self._renderer.digest(texts.digests[content_id], self._channel)
         if content_id not in self._rendered:
-            self._rendered[content_id] = self._renderer.instant(self._events[content_id], self._channel)
+            self._rendered[content_id] = self._renderer.instant(texts.events[content_id], self._channel)
         return self._rendered[content_id]
 
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 
 from src.alerts.messages import Message, Outcome, Rendered, Verdict
 from src.alerts.models import FailureReason
-from src.alerts.phases.contents import Contents
+from src.alerts.phases.contents import Contents, Texts
 from src.alerts.phases.context import PhaseContext
 from src.alerts.phases.judge import Batch, Judge, Outgoing
 from src.alerts.phases.outbound import Claimed, Outbound, Queue
-from src.alerts.phases.traffic import Traffic
+from src.alerts.phases.traffic import Claims, Traffic
 from src.alerts.retry import OUTAGES
 from src.errors import DatabaseError, internal
 
@@ -68,9 +68,11 @@ class Pump:
         while self._busy():
             self._exchange()
             await self._rest()
-            if claimed := self.traffic.collect():
+            collected = self.traffic.collect()
+            if collected:
                 self._exchange()  # the database works on the next while these start
-                self._start(claimed)
+            for claims in collected:
+                self._start(claims)
             self._enforce_limits()
         self.judge.breaker.finish()
         if self.judge.breaker.halted in OUTAGES and self.error is None:
@@ -89,10 +91,10 @@ class Pump:
             self.traffic.answered(results, len(finished))
         self.traffic.start(bool(self._lanes))
 
-    def _start(self, claimed: list[Claimed]) -> None:
+    def _start(self, claims: Claims) -> None:
         """One batch a key, for the next free lane; rows that are not to be sent are only counted."""
         wanted = []
-        for row in claimed:
+        for row in claims.rows:
             self.judge.tally.add(row.queue, "queued_selected")
             if row.key is not None:
                 wanted.append((row.key, row))
@@ -100,16 +102,16 @@ class Pump:
                 reason = FailureReason(row.refusal or FailureReason.NO_LONGER_WANTED)
                 self.judge.tally.refused(row.queue, self.judge.channel.name, reason)
         for key, pairs in itertools.groupby(wanted, key=lambda pair: pair[0]):
-            self._compose(key, [row for _, row in pairs])
+            self._compose(key, [row for _, row in pairs], claims.texts)
         self._open_lane()
 
-    def _compose(self, key: str, rows: list[Claimed]) -> None:
+    def _compose(self, key: str, rows: list[Claimed], texts: Texts) -> None:
         """The batch of a request. Nobody's content may hold up what others are to get: it fails alone."""
         going, failed, outcomes = [], [], []
         unsent = not self.traffic.may_go_on()
         for row in rows:
             try:
-                going.append(Outgoing(row, BLANK if unsent else self.contents.message(row)))
+                going.append(Outgoing(row, BLANK if unsent else self.contents.message(row, texts)))
             except Exception as error:
                 failed.append(Outgoing(row, BLANK))
                 outcomes.append(self._defect(error, 1))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from src.alerts.phases.contents import Contents
+from src.alerts.phases.contents import NO_TEXTS, Contents, Texts
 from src.alerts.phases.context import PhaseContext
 from src.alerts.phases.judge import Judge
 from src.alerts.phases.outbound import CONNECTIONS, SOURCES, Claimed, Move, Outbound, Queue, Result, Source
@@ -31,6 +31,14 @@ LINGER_SECONDS = 0.002
 """How long after an exchange the next one waits for answers, unless half of the places are free already."""
 RECORD_SECONDS = 15.0
 """How long results are kept and offered again to a database that went away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Rows that one exchange has claimed, with what they say."""
+
+    rows: list[Claimed]
+    texts: Texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,7 @@ class Traffic:
     in_flight: int = 0
     _unwritten: list[Result] = field(default_factory=list)
     _answered: int = 0
-    _under_way: dict[asyncio.Task[list[Claimed]], _Exchange] = field(default_factory=dict)
+    _under_way: dict[asyncio.Task[Claims], _Exchange] = field(default_factory=dict)
     _emptied: int = 0
     _round: int = 0
     _next_try: float = 0.0
@@ -154,8 +162,7 @@ class Traffic:
             return self.judge.channel.limits.max_batch
         return min(requests * self.judge.per_request, self.context.batch_size)
 
-    async def _exchange(self, one: _Exchange) -> list[Claimed]:
-        """The rows that it claimed, with what they say at hand."""
+    async def _exchange(self, one: _Exchange) -> Claims:
         now = self.context.clock()
         session = await self.outbound.session(one.slot)
         steps, queue = list(self.outbound.recording(one.results, one.moves, now)), Queue.DELIVERIES
@@ -165,29 +172,29 @@ class Traffic:
             steps.append(self.outbound.claiming(source, queue, one.limit, self.judge.per_request, now, oldest))
         claimed = await exchange(session, partial(Claimed, queue), steps, seconds=EXCHANGE_SECONDS)
         try:
-            await self.contents.load(session, claimed)
+            return Claims(claimed, await self.contents.load(session, claimed))
         except DatabaseError as error:  # they are put back, as after a stop
             self.fail(error)
-        return claimed
+            return Claims(claimed, NO_TEXTS)
 
-    def collect(self) -> list[Claimed]:
+    def collect(self) -> list[Claims]:
         """What exchanges have claimed; the requests count as in flight from now on."""
-        claimed: list[Claimed] = []
+        collected: list[Claims] = []
         for task in [task for task in self._under_way if task.done()]:
             one = self._under_way.pop(task)
             self._linger_until = time.monotonic() + LINGER_SECONDS
             try:
-                rows = task.result()
+                claims = task.result()
             except DatabaseError as error:
                 self._take_back(one)
                 self.fail(error)
                 continue
-            self._advance(one, len(rows))
-            keys = [row.key for row in rows if row.key is not None]
+            self._advance(one, len(claims.rows))
+            keys = [row.key for row in claims.rows if row.key is not None]
             self.judge.budget.settle(one.limit - len(keys), 0)
             self.in_flight += len(set(keys))
-            claimed += rows
-        return claimed
+            collected.append(claims)
+        return collected
 
     def _advance(self, one: _Exchange, claimed: int) -> None:
         """Go on to the next source when one gave less than it might; to the first when rows were put back."""
