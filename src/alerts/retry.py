@@ -66,5 +66,5 @@ def decide(
         return Decision(MessageStatus.FAILED, outcome.reason, attempts + 1, keep_key=keep_key)
     if outcome.moved_to:
         return Decision(MessageStatus.QUEUED, attempts=attempts + 1)
-    wait = backoff(attempts + 1, settings.retry_base, settings.retry_max, random.random() if jitter is None else jitter)  # noqa: S311
+    wait = backoff(attempts + 1, settings.retry_base, settings.retry_max, random.random() if jitter is None else jitter)  # noqa: S311 - jitter is no secret
     return Decision(MessageStatus.QUEUED, outcome.reason, attempts + 1, now + wait, keep_key)

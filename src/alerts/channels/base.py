@@ -84,7 +84,7 @@ class CheckedChannel(ABC):
 class SingleChannel(CheckedChannel):
     """A channel whose provider takes one message a request and no idempotency key."""
 
-    async def deliver(self, messages: Sequence[Message], key: str) -> list[Outcome]:  # noqa: ARG002
+    async def deliver(self, messages: Sequence[Message], key: str) -> list[Outcome]:  # noqa: ARG002 - no key to take
         return [await self.deliver_one(message) for message in messages]
 
     @abstractmethod

@@ -49,7 +49,7 @@ def cut_telegram(markup: str, limit: int = TELEGRAM_LIMIT) -> str:
             if token.startswith("</"):
                 open_tags.pop()
             else:
-                open_tags.append(_TAG_NAME.match(token)[1])  # type: ignore[index]
+                open_tags.append(_TAG_NAME.match(token)[1])  # type: ignore[index]  # a tag matches
         else:
             room -= _units(html.unescape(token))
             if room < 0:

@@ -47,7 +47,7 @@ class Contents:
         self._rendered: dict[int, Rendered] = {}
 
     async def load(self, session: Session, rows: Sequence[Claimed]) -> Texts:
-        """Fetch what the rows say, with at most four statements."""
+        """Fetch what the rows say, with at most three statements."""
         wanted: dict[Queue, set[int]] = {queue: set() for queue in Queue}
         for claimed in rows:
             if claimed.key is not None:
