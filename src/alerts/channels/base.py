@@ -61,16 +61,20 @@ class CheckedChannel(ABC):
 
     async def send(self, messages: Sequence[Message], key: str) -> list[Outcome]:
         """See `Channel.send`."""
-        destinations = [DESTINATIONS[self.name](message.to) for message in messages]
+        well_formed = DESTINATIONS[self.name]
+        destinations = [well_formed(message.to) for message in messages]
         good = [
             message if message.to == to else replace(message, to=to)
             for message, to in zip(messages, destinations, strict=True)
             if to
         ]
-        outcomes = iter(await self.deliver(good, key) if good else [])
+        outcomes = await self.deliver(good, key) if good else []
+        if len(good) == len(messages):
+            return outcomes
+        accepted = iter(outcomes)
         detail = f"{self.provider} not_sent"
         refused = Outcome(Verdict.FAILED, FailureReason.INVALID_DESTINATION, detail=detail, asked=False)
-        return [next(outcomes) if to else refused for to in destinations]
+        return [next(accepted) if to else refused for to in destinations]
 
     @abstractmethod
     async def deliver(self, messages: Sequence[Message], key: str) -> list[Outcome]:
@@ -85,7 +89,8 @@ class SingleChannel(CheckedChannel):
     """A channel whose provider takes one message a request and no idempotency key."""
 
     async def deliver(self, messages: Sequence[Message], key: str) -> list[Outcome]:  # noqa: ARG002 - no key to take
-        return [await self.deliver_one(message) for message in messages]
+        (message,) = messages
+        return [await self.deliver_one(message)]
 
     @abstractmethod
     async def deliver_one(self, message: Message) -> Outcome:

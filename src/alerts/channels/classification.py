@@ -60,9 +60,9 @@ def classify(provider: str, reply: Reply | NoReply, code: object, codes: Codes) 
     if isinstance(reply, NoReply):
         verdict = Verdict.HALT if reply.reason is FailureReason.CREDENTIALS else Verdict.RETRY
         return Outcome(verdict, reply.reason, unknown=reply.unknown, detail=f"{provider} {reply.detail}")
-    word = str(code) if isinstance(code, str | int) and re.fullmatch(r"[a-z_]{1,40}|\d{1,5}", str(code)) else ""
     if 200 <= reply.status < 300:
         return Outcome(Verdict.SENT)
+    word = str(code) if isinstance(code, str | int) and re.fullmatch(r"[a-z_]{1,40}|\d{1,5}", str(code)) else ""
     rule = codes.get((reply.status, word)) or codes.get(word) or STATUSES.get(reply.status)
     if rule is None:
         # A refusal without a code of the provider's comes from something in between.
@@ -87,11 +87,13 @@ def for_each(outcome: Outcome, count: int) -> list[Outcome]:
 def sent_as(ids: object, count: int) -> list[Outcome]:
     """Messages that were accepted, with their ids if the provider gave one for each."""
     known = ids if isinstance(ids, list) and len(ids) == count else [None] * count
-    return [Outcome(Verdict.SENT, provider_message_id=_id(value)) for value in known]
+    return [sent(value) for value in known]
 
 
-def _id(value: object) -> str | None:
-    return str(value)[:200] if isinstance(value, str | int) and str(value).isprintable() else None
+def sent(message_id: object) -> Outcome:
+    """A message that was accepted, with its id if the provider gave one."""
+    text = str(message_id)[:200] if isinstance(message_id, (str, int)) else ""
+    return Outcome(Verdict.SENT, provider_message_id=text if text and text.isprintable() else None)
 
 
 def wait_seconds(reply: Reply) -> float:

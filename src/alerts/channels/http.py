@@ -7,13 +7,12 @@ the URL, and aiohttp's exceptions carry URLs.
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import aiohttp
+import orjson
 from yarl import URL
 
 from src.alerts.models import FailureReason
@@ -25,8 +24,7 @@ MAX_REPLY_BYTES = 64 * 1024
 ONE_PIECE_BYTES = 512 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A provider's answer. `body` is its JSON, or None if it is none (or is cut off, or too long)."""
 
     status: int
@@ -41,8 +39,7 @@ class Reply:
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class NoReply:
+class NoReply(NamedTuple):
     """No status came back. `unknown`: the request may have been written."""
 
     reason: FailureReason
@@ -74,26 +71,25 @@ class Http:
 
     async def post_json(self, path: str, content: object, headers: Mapping[str, str] | None = None) -> Reply | NoReply:
         """POST `content` as JSON to `path` (already quoted)."""
-        return await self._post(path, json.dumps(content).encode(), "application/json", headers or {})
+        return await self._post(path, orjson.dumps(content), "application/json", headers)
 
     async def post_form(self, path: str, fields: Mapping[str, str]) -> Reply | NoReply:
         """POST `fields` as a form to `path` (already quoted)."""
-        return await self._post(path, urlencode(fields).encode(), "application/x-www-form-urlencoded", {})
+        return await self._post(path, urlencode(fields).encode(), "application/x-www-form-urlencoded", None)
 
     async def close(self) -> None:
         await self._session.close()
 
-    async def _post(self, path: str, body: bytes, content_type: str, headers: Mapping[str, str]) -> Reply | NoReply:
+    async def _post(self, path: str, body: bytes, content_type: str, headers: Mapping[str, str] | None) -> Reply | NoReply:
         if not self._usable:
             return NoReply(FailureReason.CREDENTIALS, unknown=False, detail="unusable_key_or_url")
-        data = body if len(body) <= ONE_PIECE_BYTES else io.BytesIO(body)
+        one_piece = len(body) <= ONE_PIECE_BYTES
+        payload = aiohttp.BytesPayload if one_piece else aiohttp.BytesIOPayload
+        data = payload(body if one_piece else io.BytesIO(body), content_type=content_type)
+        url = URL(self._base_url + path, encoded=True)
         try:
-            async with self._session.post(
-                URL(self._base_url + path, encoded=True),
-                data=data,
-                headers={"Content-Type": content_type, **headers},
-                allow_redirects=False,
-            ) as response:
+            response = await self._session.post(url, data=data, headers=headers, allow_redirects=False)
+            async with response:
                 return Reply(response.status, response.headers, await _read_json(response))
         except aiohttp.ConnectionTimeoutError:
             return NoReply(FailureReason.TIMEOUT, unknown=False, detail="connect_timeout")
@@ -111,7 +107,7 @@ async def _read_json(response: aiohttp.ClientResponse) -> Any:
     try:
         while len(chunks) <= MAX_REPLY_BYTES and not response.content.at_eof():
             chunks += await response.content.read(MAX_REPLY_BYTES)
-        return json.loads(chunks) if len(chunks) <= MAX_REPLY_BYTES else None
+        return orjson.loads(chunks) if len(chunks) <= MAX_REPLY_BYTES else None
     except Exception:  # cut off, slow, no JSON, nested too deeply: the status was read and stands
         return None
     finally:

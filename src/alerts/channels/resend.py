@@ -22,6 +22,7 @@ from src.alerts.channels.classification import (
     Rule,
     classify,
     for_each,
+    sent,
     sent_as,
 )
 from src.alerts.channels.endpoints import Sender
@@ -70,7 +71,7 @@ class ResendChannel(CheckedChannel):
         if outcome.verdict is not Verdict.SENT:
             return for_each(outcome, len(messages))
         if len(emails) == 1:
-            return sent_as([reply.get("id")], 1)
+            return [sent(reply.get("id"))]
         return _each_of_batch(reply.get("data"), reply.get("errors"), len(messages))
 
     async def close(self) -> None:

@@ -20,7 +20,7 @@ from src.alerts.channels.classification import (
     UNSETTLED,
     Codes,
     classify,
-    sent_as,
+    sent,
 )
 from src.alerts.channels.http import Http
 from src.alerts.channels.lengths import cut_sms
@@ -68,4 +68,4 @@ class TwilioChannel(SingleChannel):
         fields = {"To": message.to, "From": self._from, "Body": cut_sms(message.body.text)}
         reply = await self._http.post_form(self._path, fields)
         outcome = classify(self.provider, reply, reply.get("code"), CODES)
-        return sent_as([reply.get("sid")], 1)[0] if outcome.verdict is Verdict.SENT else outcome
+        return sent(reply.get("sid")) if outcome.verdict is Verdict.SENT else outcome

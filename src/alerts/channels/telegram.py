@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from src.alerts.channels.base import Limits, SingleChannel
-from src.alerts.channels.classification import BLOCKED, CONTENT, DEAD, Codes, classify, sent_as
+from src.alerts.channels.classification import BLOCKED, CONTENT, DEAD, Codes, classify, sent
 from src.alerts.channels.http import Http, NoReply, Reply
 from src.alerts.channels.lengths import cut_telegram, telegram_plain
 from src.alerts.messages import Message, Outcome, Verdict
@@ -61,12 +61,14 @@ class TelegramChannel(SingleChannel):
     async def deliver_one(self, message: Message) -> Outcome:
         markup = cut_telegram(message.body.text)
         reply = await self._post({"chat_id": _chat(message.to), "text": markup, "parse_mode": "HTML"})
-        if _code(reply) == "unparsable_entities":
+        code = _code(reply)
+        if code == "unparsable_entities":
             # Refused for certain, so a second request cannot send twice.
             reply = await self._post({"chat_id": _chat(message.to), "text": telegram_plain(markup)})
-        outcome = classify(self.provider, reply, _code(reply), CODES)
+            code = _code(reply)
+        outcome = classify(self.provider, reply, code, CODES)
         if outcome.verdict is Verdict.SENT:
-            return sent_as([reply.get("result", "message_id")], 1)[0]
+            return sent(reply.get("result", "message_id"))
         moved_to = reply.get("parameters", "migrate_to_chat_id")
         if isinstance(moved_to, int) and outcome.verdict is Verdict.FAILED:
             detail = "telegram 400 migrated"
