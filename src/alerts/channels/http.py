@@ -80,12 +80,16 @@ class Http:
     async def close(self) -> None:
         await self._session.close()
 
-    async def _post(self, path: str, body: bytes, content_type: str, headers: Mapping[str, str] | None) -> Reply | NoReply:
+    async def _post(
+        self, path: str, body: bytes, content_type: str, headers: Mapping[str, str] | None
+    ) -> Reply | NoReply:
         if not self._usable:
             return NoReply(FailureReason.CREDENTIALS, unknown=False, detail="unusable_key_or_url")
-        one_piece = len(body) <= ONE_PIECE_BYTES
-        payload = aiohttp.BytesPayload if one_piece else aiohttp.BytesIOPayload
-        data = payload(body if one_piece else io.BytesIO(body), content_type=content_type)
+        data: aiohttp.Payload
+        if len(body) <= ONE_PIECE_BYTES:
+            data = aiohttp.BytesPayload(body, content_type=content_type)
+        else:
+            data = aiohttp.BytesIOPayload(io.BytesIO(body), content_type=content_type)
         url = URL(self._base_url + path, encoded=True)
         try:
             response = await self._session.post(url, data=data, headers=headers, allow_redirects=False)
