@@ -55,8 +55,7 @@ class Rendered:
     html: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One message to one destination. `ref` (`delivery-7`, `digest-3`) is stable over retries."""
 
     ref: str

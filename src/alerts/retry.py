@@ -48,9 +48,9 @@ def decide(
     decided by ALERTS_UNKNOWN_OUTCOME. `repeated`: the message was in a request of unknown outcome before,
     and only an answer about the message itself settles that.
     """
-    keep_key = key_protects and (outcome.unknown or repeated)
     if outcome.verdict is Verdict.SENT:
         return Decision(MessageStatus.SENT, attempts=attempts + 1)
+    keep_key = key_protects and (outcome.unknown or repeated)
     if outcome.verdict is Verdict.FAILED:
         return Decision(MessageStatus.FAILED, outcome.reason, attempts + 1)
     if outcome.verdict is Verdict.WAIT:

@@ -8,12 +8,15 @@ relies on session state: each transaction sets what it needs with SET LOCAL.
 
 from __future__ import annotations
 
+import inspect
 import re
 import select
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
+from itertools import starmap
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -114,7 +117,20 @@ def load_queries(directory: Path, name: str) -> dict[str, str]:
 def rows(cursor: Any, record: Callable[..., R]) -> list[R]:
     """What a statement gave, each row as what `record` makes of its columns by name."""
     names = [column.name for column in cursor.description or ()]
-    return [record(**dict(zip(names, row, strict=True))) for row in cursor.fetchall()] if names else []
+    if not names:
+        return []
+    if names == _parameters(record):  # the same, in a third of the time
+        return list(starmap(record, cursor.fetchall()))
+    return [record(**dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
+
+
+@cache
+def _parameters(record: Callable[..., Any]) -> list[str]:
+    """In their order; none where nobody can tell, as with `dict`."""
+    try:
+        return list(inspect.signature(record).parameters)
+    except ValueError:
+        return []
 
 
 class Session:

@@ -65,9 +65,8 @@ async def exchange(session: Session, record: Callable[..., R], steps: Sequence[S
             return session.all(record, *steps[-1])
     with translated(), session.connection.cursor() as cursor:
         known = [prepared(step.statement) for step in steps]
-        settings = f"{transaction_settings(seconds, by_index=True)}; {PLANS}"
         calls = [cursor.mogrify(one.execute, step.params) for one, step in zip(known, steps, strict=True)]
-        script = b";\n".join([settings.encode(), *calls])
+        script = b";\n".join([_settings(seconds), *calls])
         try:
             await _run(session, cursor, script, seconds)
         except psycopg2.Error as error:
@@ -76,6 +75,11 @@ async def exchange(session: Session, record: Callable[..., R], steps: Sequence[S
             told = "".join(one.tell for one in known)
             await _run(session, cursor, told.encode() + script, seconds)
         return rows(cursor, record)
+
+
+@cache
+def _settings(seconds: float) -> bytes:
+    return f"{transaction_settings(seconds, by_index=True)}; {PLANS}".encode()
 
 
 @cache

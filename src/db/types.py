@@ -21,7 +21,7 @@ class _Array:
         self._values = values
 
     def getquoted(self) -> bytes:
-        items = ("NULL" if value is None else _quoted(value) for value in self._values)
+        items = [str(value) if type(value) is int else _quoted(value) for value in self._values]
         literal = psycopg2.extensions.adapt("{" + ",".join(items) + "}")
         literal.prepare(self._connection)
         return bytes(literal.getquoted())
@@ -32,7 +32,9 @@ class _Array:
 
 
 def _quoted(value: Any) -> str:
-    if isinstance(value, int | float):
+    if value is None:
+        return "NULL"
+    if isinstance(value, (int, float)):
         return str(value)
     return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
 

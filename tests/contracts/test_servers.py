@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from email import message_from_bytes
 from pathlib import Path
 from typing import Any
@@ -105,7 +104,7 @@ def test_smtp_mail_arrives_as_it_was_written(maildev: MailServer) -> None:
 
 
 def test_smtp_sends_many_over_few_connections(maildev: MailServer) -> None:
-    many = [replace(message, to=f"many.{number}@example.com") for number, message in enumerate(messages("smtp", 30))]
+    many = [message._replace(to=f"many.{number}@example.com") for number, message in enumerate(messages("smtp", 30))]
     assert verdicts(send_by_smtp(maildev, many)) == [Verdict.SENT] * 30
     arrived = {mail["to"][0]["address"] for mail in _mails(maildev)}
     assert {message.to for message in many} <= arrived
@@ -146,13 +145,13 @@ def test_requests_are_as_the_provider_describes_them(name: str, workplace: Path)
     secrets = {"TWILIO_ACCOUNT_SID": TWILIO["TWILIO_ACCOUNT_SID"]}
     with _described(name, workplace) as url:
         for body in bodies:
-            single = [replace(messages(name, 1, body)[0], unsubscribe_url=UNSUBSCRIBE if email else None)]
+            single = [messages(name, 1, body)[0]._replace(unsubscribe_url=UNSUBSCRIBE if email else None)]
             assert verdicts(send(name, url, single, **secrets)) == [Verdict.SENT]
         if email:
-            batch = [replace(message, body=body) for message, body in zip(messages(name, 3), bodies, strict=True)]
+            batch = [message._replace(body=body) for message, body in zip(messages(name, 3), bodies, strict=True)]
             assert verdicts(send(name, url, batch)) == [Verdict.SENT] * 3
         if name == "telegram":
-            public = [replace(messages(name)[0], to="@energyriskiq")]
+            public = [messages(name)[0]._replace(to="@energyriskiq")]
             assert verdicts(send(name, url, public)) == [Verdict.SENT]
 
 

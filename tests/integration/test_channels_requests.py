@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -39,7 +38,7 @@ def provider(running: Provider) -> Provider:
 
 
 def test_brevo_single(provider: Provider) -> None:
-    (outcome,) = send("brevo", provider.url, [replace(messages("brevo")[0], unsubscribe_url=UNSUBSCRIBE)], KEY)
+    (outcome,) = send("brevo", provider.url, [messages("brevo")[0]._replace(unsubscribe_url=UNSUBSCRIBE)], KEY)
     (request,) = provider.requests
     assert request["path"] == "/v3/smtp/email"
     assert request["headers"]["api-key"] == SECRETS["BREVO_API_KEY"]
@@ -73,7 +72,7 @@ def test_brevo_versions_hold_only_what_differs(provider: Provider) -> None:
 
 
 def test_resend_single(provider: Provider) -> None:
-    (outcome,) = send("resend", provider.url, [replace(messages("resend")[0], unsubscribe_url=UNSUBSCRIBE)], KEY)
+    (outcome,) = send("resend", provider.url, [messages("resend")[0]._replace(unsubscribe_url=UNSUBSCRIBE)], KEY)
     (request,) = provider.requests
     assert request["path"] == "/emails"
     assert request["headers"]["Authorization"] == f"Bearer {SECRETS['RESEND_API_KEY']}"
@@ -212,7 +211,7 @@ def test_subject_is_one_line_and_international_domains_are_ascii(provider: Provi
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "https://a>\r\nBcc: x", "https://a b", "https://é.example/"])
 def test_unusable_unsubscribe_url_makes_no_header(provider: Provider, url: str) -> None:
-    send("resend", provider.url, [replace(messages("resend")[0], unsubscribe_url=url)])
+    send("resend", provider.url, [messages("resend")[0]._replace(unsubscribe_url=url)])
     assert "headers" not in provider.requests[0]["content"]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import email.policy
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from email.message import EmailMessage
 from email.parser import BytesParser
 from uuid import uuid4
@@ -56,7 +55,7 @@ def parsed(content: bytes) -> EmailMessage:
 
 def test_mail_has_both_forms_and_all_headers() -> None:
     async def once(channel: smtp.SmtpChannel, _server: FakeServer) -> None:
-        message = replace(messages("smtp")[0], unsubscribe_url="https://example.org/u/1")
+        message = messages("smtp")[0]._replace(unsubscribe_url="https://example.org/u/1")
         (outcome,) = await channel.send([message], str(uuid4()))
         assert outcome.verdict is Verdict.SENT
 

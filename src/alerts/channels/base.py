@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
@@ -64,7 +64,7 @@ class CheckedChannel(ABC):
         well_formed = DESTINATIONS[self.name]
         destinations = [well_formed(message.to) for message in messages]
         good = [
-            message if message.to == to else replace(message, to=to)
+            message if message.to == to else message._replace(to=to)
             for message, to in zip(messages, destinations, strict=True)
             if to
         ]

@@ -67,8 +67,8 @@ class Judge:
         self._learn(batch, seconds_left)
         key_protects = self.channel.limits.key_window is not None
         results = []
-        for item, outcome in zip(batch.rows, batch.outcomes, strict=True):
-            row, queue = item.claimed, item.claimed.queue
+        for (row, message), outcome in zip(batch.rows, batch.outcomes, strict=True):
+            queue = row.queue
             decision = decide(
                 outcome, row.attempts, self.settings, now, key_protects=key_protects, repeated=row.repeated
             )
@@ -77,7 +77,7 @@ class Judge:
             if outcome.verdict is Verdict.RETRY and outcome.reason in OUTAGES:
                 self._outages.append((row, decision.status))
             if outcome.moved_to:
-                self.moves.append(Move(row.user_id, item.message.to, outcome.moved_to))
+                self.moves.append(Move(row.user_id, message.to, outcome.moved_to))
                 self.requeued = True
         return results
 
@@ -92,8 +92,8 @@ class Judge:
                 self.tally.untried(queue, self.channel.name, status)
 
     def _learn(self, batch: Batch, seconds_left: float) -> None:
-        accepted = sum(outcome.verdict is Verdict.SENT or outcome.unknown for outcome in batch.outcomes)
-        self.budget.settle(len(batch.rows), accepted)
+        accepted = [outcome for outcome in batch.outcomes if outcome.verdict is Verdict.SENT or outcome.unknown]
+        self.budget.settle(len(batch.rows), len(accepted))
         if answer := _answer(batch.outcomes):
             self._heed(answer, len(batch.rows), seconds_left)
 
@@ -117,5 +117,7 @@ class Judge:
 
 def _answer(outcomes: Sequence[Outcome]) -> Outcome | None:
     """What the provider said to the request: it is the same for all members but those refused one by one."""
+    if len(outcomes) == 1:
+        return outcomes[0] if outcomes[0].asked else None
     asked = [outcome for outcome in outcomes if outcome.asked]
     return next((outcome for outcome in asked if outcome.verdict is not Verdict.FAILED), asked[0] if asked else None)

@@ -9,6 +9,7 @@ nothing is sent twice through a provider that takes keys.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -204,12 +205,12 @@ class Outbound:
     def recording(self, results: Sequence[Result], moves: Sequence[Move], now: datetime) -> Iterator[Step]:
         """Write results; rows that this run no longer holds are left alone."""
         params = {**self._params, "now": now}
-        for queue in Queue:
-            rows = [result for result in results if result.queue is queue]
-            if sent := [row for row in rows if row.plainly_sent]:
-                yield Step(self._texts[queue, "record_sent"], {**params, **_sent_columns(sent)})
-            if others := [row for row in rows if not row.plainly_sent]:
-                yield Step(self._texts[queue, "record"], {**params, **_columns(others)})
+        alike = defaultdict[tuple[Queue, bool], list[Result]](list)
+        for result in results:
+            alike[result.queue, result.plainly_sent].append(result)
+        for (queue, sent), rows in alike.items():
+            columns = _sent_columns(rows) if sent else _columns(rows)
+            yield Step(self._texts[queue, "record_sent" if sent else "record"], {**params, **columns})
         for move in moves:
             params = {"user_id": move.user_id, "old": move.old, "new": move.new}
             yield Step(self._texts[Queue.DELIVERIES, "move_telegram"], params)

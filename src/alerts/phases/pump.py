@@ -12,8 +12,9 @@ import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from src.alerts.messages import Message, Outcome, Rendered, Verdict
 from src.alerts.models import FailureReason
@@ -93,22 +94,21 @@ class Pump:
 
     def _start(self, claims: Claims) -> None:
         """One batch a key, for the next free lane; rows that are not to be sent are only counted."""
-        wanted = []
+        unsent = not self.traffic.may_go_on()
+        wanted = [row for row in claims.rows if row.key is not None]
+        for key, rows in itertools.groupby(wanted, key=attrgetter("key")):
+            self._compose(key, rows, claims.texts, unsent)
+        tally = self.judge.tally
         for row in claims.rows:
-            self.judge.tally.add(row.queue, "queued_selected")
-            if row.key is not None:
-                wanted.append((row.key, row))
-            else:
+            tally.add(row.queue, "queued_selected")
+            if row.key is None:
                 reason = FailureReason(row.refusal or FailureReason.NO_LONGER_WANTED)
-                self.judge.tally.refused(row.queue, self.judge.channel.name, reason)
-        for key, pairs in itertools.groupby(wanted, key=lambda pair: pair[0]):
-            self._compose(key, [row for _, row in pairs], claims.texts)
+                tally.refused(row.queue, self.judge.channel.name, reason)
         self._open_lane()
 
-    def _compose(self, key: str, rows: list[Claimed], texts: Texts) -> None:
+    def _compose(self, key: str, rows: Iterable[Claimed], texts: Texts, unsent: bool) -> None:
         """The batch of a request. Nobody's content may hold up what others are to get: it fails alone."""
         going, failed, outcomes = [], [], []
-        unsent = not self.traffic.may_go_on()
         for row in rows:
             try:
                 going.append(Outgoing(row, BLANK if unsent else self.contents.message(row, texts)))
@@ -139,10 +139,13 @@ class Pump:
             if delay > 0:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._ended.wait(), delay)
-            if self.traffic.may_go_on():
-                batch.outcomes = await self._send(batch)
-            else:
+            if not self.traffic.may_go_on():
                 batch.outcomes = [NOT_STARTED] * len(batch.rows)
+            else:
+                try:
+                    batch.outcomes = await self.judge.channel.send([item.message for item in batch.rows], batch.key)
+                except Exception as error:
+                    batch.outcomes = [self._defect(error, len(batch.rows))] * len(batch.rows)
             self._finished.append(batch)
             self._tell(batch)
 
@@ -151,12 +154,6 @@ class Pump:
         plain = all(outcome.verdict is Verdict.SENT for outcome in batch.outcomes)
         if not (plain and self.traffic.can_wait(len(self._finished), sending=True)):
             self._wake.set()
-
-    async def _send(self, batch: Batch) -> Sequence[Outcome]:
-        try:
-            return await self.judge.channel.send([item.message for item in batch.rows], batch.key)
-        except Exception as error:
-            return [self._defect(error, len(batch.rows))] * len(batch.rows)
 
     def _defect(self, error: Exception, members: int) -> Outcome:
         """A defect of ours costs one message, not the run: a batch is sent again in smaller ones."""

@@ -32,6 +32,8 @@ LINGER_SECONDS = 0.002
 RECORD_SECONDS = 15.0
 """How long results are kept and offered again to a database that went away."""
 
+_RECORDS = {queue: partial(Claimed, queue) for queue in Queue}
+
 
 @dataclass(frozen=True, slots=True)
 class Claims:
@@ -170,7 +172,7 @@ class Traffic:
             source, queue = SOURCES[one.source]
             oldest = now - self.context.settings.max_age
             steps.append(self.outbound.claiming(source, queue, one.limit, self.judge.per_request, now, oldest))
-        claimed = await exchange(session, partial(Claimed, queue), steps, seconds=EXCHANGE_SECONDS)
+        claimed = await exchange(session, _RECORDS[queue], steps, seconds=EXCHANGE_SECONDS)
         try:
             return Claims(claimed, await self.contents.load(session, claimed))
         except DatabaseError as error:  # they are put back, as after a stop

@@ -80,8 +80,8 @@ LEFT JOIN user_alert_channels AS c ON c.user_id = d.user_id AND c.channel = d.ch
 
 -- name: claim
 -- Make picked rows (`due` or `unknown`) this run's, those of a request under one key, or skip those that have
--- a refusal. A new request holds the next %(per_request)s rows that have none; its number ends its key, which
--- begins as a random one does.
+-- a refusal. A new request is made of %(per_request)s rows that follow each other; its number ends its key,
+-- which begins as a random one does.
 WITH picked AS (
     SELECT *, row_number() OVER (ORDER BY {order}) AS place FROM ({picked}) AS p
 ),
@@ -90,17 +90,13 @@ judged AS (
     {judged}
 ),
 
-numbered AS (
-    SELECT *, (count(*) FILTER (WHERE refusal IS NULL) OVER (ORDER BY place) - 1) / %(per_request)s AS request
-    FROM judged
-),
-
 claimed AS MATERIALIZED (
     SELECT
         *, CASE
-            WHEN refusal IS NULL THEN COALESCE(send_key, (%(key_prefix)s || lpad(to_hex(request), 12, '0'))::uuid)
+            WHEN refusal IS NULL
+                THEN COALESCE(send_key, (%(key_prefix)s || lpad(to_hex((place - 1) / %(per_request)s), 12, '0'))::uuid)
         END AS key
-    FROM numbered
+    FROM judged
 ),
 
 ours AS (
