@@ -54,7 +54,7 @@ def test_brevo_single(provider: Provider) -> None:
 
 def test_brevo_versions_hold_only_what_differs(provider: Provider) -> None:
     first, second, third = messages("brevo", 3)
-    second = replace(second, body=Rendered("Other subject", BODY.text, BODY.html), unsubscribe_url=UNSUBSCRIBE)
+    second = second._replace(body=Rendered("Other subject", BODY.text, BODY.html), unsubscribe_url=UNSUBSCRIBE)
     outcomes = send("brevo", provider.url, [first, second, third], KEY)
     (request,) = provider.requests
     assert request["content"] == {
@@ -195,7 +195,7 @@ def test_impossible_destination_fails_without_a_request(provider: Provider, name
 @pytest.mark.parametrize("name", ["brevo", "resend"])
 def test_impossible_destination_leaves_the_rest_of_its_batch_alone(provider: Provider, name: str) -> None:
     good = messages(name, 3)
-    outcomes = send(name, provider.url, [good[0], replace(good[1], to="nobody"), good[2]])
+    outcomes = send(name, provider.url, [good[0], good[1]._replace(to="nobody"), good[2]])
     assert [outcome.verdict for outcome in outcomes] == [Verdict.SENT, Verdict.FAILED, Verdict.SENT]
     assert [mail["to"] for mail in provider.accepted] == ["jane.0@example.com", "jane.2@example.com"]
 
