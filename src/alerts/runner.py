@@ -205,7 +205,7 @@ def _run(
 
 def _stop_on_signals(stop: Stop) -> None:
     """On SIGINT and SIGTERM work ends at the next chunk, and the database gets little time to answer."""
-    from src.db.connection import hurry
+    from src.db.waiting import hurry
 
     def end(received: int, _frame: object) -> None:
         stop.request(received)

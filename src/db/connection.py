@@ -1,18 +1,14 @@
 """Connections: every wait bounded, every transaction in UTC, safe behind a transaction-mode pooler.
 
-Connections are psycopg2's asynchronous ones, polled by `_wait`: that bounds connecting and each statement
-on the client's side as well, because a server that is paused or cut off never answers, and lets signal
-handlers run while a statement is under way. `exchange` polls the same way from an event loop. Nothing
-relies on session state: each transaction sets what it needs with SET LOCAL.
+How connecting and each statement are waited for is said in `waiting`. Nothing relies on session state:
+each transaction sets what it needs with SET LOCAL.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
-import select
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -21,11 +17,11 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg2
-import psycopg2.extensions
 from psycopg2 import sql
 
 import src.db.types  # noqa: F401 - registers them
-from src.db.failures import HurriedError, translated
+from src.db.failures import translated
+from src.db.waiting import wait
 from src.settings import Secret
 
 CONNECT_SECONDS = 8.0
@@ -34,60 +30,12 @@ LOCK_SECONDS = 10.0
 ROLLBACK_SECONDS = 5.0
 ANSWER_SECONDS = 2.0
 """How much longer than the server a client waits for a statement that takes too long."""
-LOOK_SECONDS = 0.2
-HURRIED_SECONDS = 1.0
-"""How long a wait may still take once the process has to end."""
 
 R = TypeVar("R")
 Params = Mapping[str, Any]
 Statement: TypeAlias = str | sql.Composed
 
-_limits = threading.local()
-
-
 _LOOK_UPS = {"enable_seqscan": "off", "jit": "off", "max_parallel_workers_per_gather": 0}
-
-
-class _Haste:
-    """The moment (monotonic seconds) from which no wait of this process may be long."""
-
-    begins = float("inf")
-
-
-_haste = _Haste()
-
-
-def hurry(seconds: float) -> None:
-    """The process has to end: `seconds` from now, waits that take longer than `HURRIED_SECONDS` are cut
-    short, in every thread, with StoppedError. What they were for is rolled back. To be called once."""
-    _haste.begins = min(_haste.begins, time.monotonic() + seconds)
-
-
-class Patience:
-    """How long a wait that begins now may take: `seconds`, and less once the process has to end."""
-
-    def __init__(self, seconds: float) -> None:
-        self._began = time.monotonic()
-        self._deadline = self._began + seconds
-
-    def check(self) -> None:
-        """Raise what ends the wait, if it has been too long. To be called every `LOOK_SECONDS`."""
-        now = time.monotonic()
-        if now > max(_haste.begins, self._began + HURRIED_SECONDS):
-            raise HurriedError
-        if now > self._deadline:
-            raise psycopg2.OperationalError("no answer in time")
-
-
-def _wait(connection: Any) -> None:
-    """Poll until done, at most as long as the limit in force in this thread."""
-    patience = Patience(getattr(_limits, "seconds", STATEMENT_SECONDS + ANSWER_SECONDS))
-    while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
-        mask = select.POLLIN if state == psycopg2.extensions.POLL_READ else select.POLLOUT
-        poller = select.poll()
-        poller.register(connection.fileno(), mask)
-        while not poller.poll(LOOK_SECONDS * 1000):
-            patience.check()
 
 
 def transaction_settings(seconds: float, by_index: bool) -> str:
@@ -139,6 +87,7 @@ class Session:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._depth = 0
+        self._patience = STATEMENT_SECONDS + ANSWER_SECONDS
         self._lock = threading.RLock()
 
     def begin(self) -> None:
@@ -214,7 +163,7 @@ class Session:
     def _cursor(self, statement: Statement, params: Params | None) -> Iterator[Any]:
         with self._lock, self._connection.cursor() as cursor:
             cursor.execute(statement, params)
-            _wait(self._connection)
+            wait(self._connection, self._patience)
             yield cursor
 
     def _run(self, statement: Statement, params: Params | None) -> None:
@@ -222,7 +171,7 @@ class Session:
             pass
 
     def _begin(self, savepoint: str | None, seconds: float, by_index: bool) -> None:
-        _limits.seconds = seconds + ANSWER_SECONDS
+        self._patience = seconds + ANSWER_SECONDS
         with translated():
             if savepoint:
                 self._run(f"SAVEPOINT {savepoint}", None)
@@ -231,13 +180,13 @@ class Session:
 
     def _abandon(self, savepoint: str | None) -> None:
         """Roll back; a connection that is gone, or does not answer soon, is closed."""
-        before, _limits.seconds = getattr(_limits, "seconds", ROLLBACK_SECONDS), ROLLBACK_SECONDS
+        before, self._patience = self._patience, ROLLBACK_SECONDS
         try:
             self._run(f"ROLLBACK TO SAVEPOINT {savepoint}" if savepoint else "ROLLBACK", None)
         except psycopg2.Error:
             self._connection.close()
         finally:
-            _limits.seconds = before
+            self._patience = before
 
 
 class Database:
@@ -256,22 +205,18 @@ class Database:
 
     def connect(self) -> Session:
         """A new connection. Raises DatabaseError."""
-        _limits.seconds = self._connect_seconds
-        try:
-            with translated():
-                connection = psycopg2.connect(
-                    self._url.reveal(),
-                    application_name="energyriskiq-alerts",
-                    keepalives_idle=10,
-                    keepalives_interval=3,
-                    keepalives_count=3,
-                    tcp_user_timeout=15_000,
-                    async_=True,
-                )
-                _wait(connection)
-                return Session(connection)
-        finally:
-            _limits.seconds = STATEMENT_SECONDS + ANSWER_SECONDS
+        with translated():
+            connection = psycopg2.connect(
+                self._url.reveal(),
+                application_name="energyriskiq-alerts",
+                keepalives_idle=10,
+                keepalives_interval=3,
+                keepalives_count=3,
+                tcp_user_timeout=15_000,
+                async_=True,
+            )
+            wait(connection, self._connect_seconds)
+            return Session(connection)
 
     def open(self) -> Session:
         """A session, to be handed to `release` when it is done with."""

@@ -21,14 +21,13 @@ import psycopg2.extensions
 
 from src.db.connection import (
     ANSWER_SECONDS,
-    LOOK_SECONDS,
-    Patience,
     Session,
     local_settings,
     rows,
     transaction_settings,
 )
 from src.db.failures import translated
+from src.db.waiting import LOOK_SECONDS, Patience
 
 R = TypeVar("R")
 
@@ -107,7 +106,7 @@ async def _run(session: Session, cursor: Any, script: bytes, seconds: float) -> 
 
 
 async def _answer(connection: Any, seconds: float) -> None:
-    """Poll until done, as `connection._wait` does."""
+    """Poll until done, as `waiting.wait` does."""
     loop = asyncio.get_running_loop()
     patience = Patience(seconds)
     while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
