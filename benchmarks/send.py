@@ -146,17 +146,18 @@ def _queued(server: Server, number: int, sent: int = 0) -> Iterator[str]:
 
 
 def _fill(url: str, number: int, status: str) -> None:
-    """Add so many instants of new alerts, at most 100,000 of each, and settle: no vacuum or checkpoint that
-    they are due is to run later."""
+    """Add so many instants of new alerts, at most 100,000 of each. Sent ones settle: no vacuum or checkpoint
+    that they are due is to run later."""
     users = min(number, 100_000)
-    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+    connection = psycopg2.connect(url)
+    with connection, connection.cursor() as cursor:
         cursor.execute("SELECT coalesce(max(id), 0) FROM alert_events")
         (last,) = cursor.fetchone()
         events = {"first": last + 1, "last": last + number // users}
         cursor.execute(_SEED, {"users": users, "status": status, **events})
     connection.autocommit = True
     with connection.cursor() as cursor:
-        cursor.execute("VACUUM ANALYZE")
+        cursor.execute("VACUUM ANALYZE" if status == "sent" else "ANALYZE")
         cursor.execute("CHECKPOINT")
     connection.close()
 
