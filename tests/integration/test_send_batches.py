@@ -51,6 +51,18 @@ def test_each_row_has_the_id_that_was_answered_for_it(sending: Sending, provider
     assert sending.rows("user_id, provider_message_id") == list(zip(people, ids, strict=True))
 
 
+def test_rows_that_nobody_should_get_any_more_do_not_break_a_request_apart(sending: Sending, world: World) -> None:
+    people = sending.people(30)
+    sending.instants(people)
+    off = [people[3], people[4], people[20]]
+    for user_id in off:
+        world.insert("user_alert_channels", user_id=user_id, channel="email", enabled=False)
+    sending.run()
+    assert sizes(sending) == [27]
+    assert sending.accepted() == sending.addresses([user_id for user_id in people if user_id not in off])
+    assert sending.rows("user_id", status="skipped") == off
+
+
 def test_resends_partial_answer_fails_the_refused_and_sends_the_others(sending: Sending, provider: Provider) -> None:
     people = sending.people(5)
     sending.instants(people)
