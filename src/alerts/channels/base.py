@@ -89,8 +89,7 @@ class SingleChannel(CheckedChannel):
     """A channel whose provider takes one message a request and no idempotency key."""
 
     async def deliver(self, messages: Sequence[Message], key: str) -> list[Outcome]:  # noqa: ARG002 - no key to take
-        (message,) = messages
-        return [await self.deliver_one(message)]
+        return [await self.deliver_one(message) for message in messages]
 
     @abstractmethod
     async def deliver_one(self, message: Message) -> Outcome:
