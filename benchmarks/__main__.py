@@ -5,6 +5,7 @@ Prints one table and writes it to `benchmarks/RESULTS.md` (only when all of them
 
 from __future__ import annotations
 
+import compileall
 import importlib
 import os
 import platform
@@ -25,6 +26,8 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"no benchmark {', '.join(sorted(unknown))}: choose from {', '.join(NAMES)}", file=sys.stderr)
         return 2
+    for tree in ("src", "benchmarks"):  # as after a first run
+        compileall.compile_dir(RESULTS.parents[1] / tree, quiet=1)
     server = start_server()
     sections = {name: _run(name, server) for name in names or NAMES}
     text = _markdown(sections, server)

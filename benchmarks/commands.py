@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import compileall
 import os
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import src
 from benchmarks.table import Row
 from src.db import migrate
 from src.db.connection import Database
@@ -27,8 +24,7 @@ cursor.fetchone()
 
 
 def rows(server: Server) -> list[Row]:
-    """Medians of processes that take turns, all of them with their code compiled, as after a first run."""
-    compileall.compile_dir(Path(src.__file__).parent, quiet=1)
+    """Medians of processes that take turns."""
     with server.new_database() as name:
         url = server.url_of(name)
         migrate.apply(Database(Secret(url)))
