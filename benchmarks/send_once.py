@@ -1,10 +1,12 @@
 """One measured run of phase C in a process of its own: prints seconds and peak RSS (MB) as JSON.
 
-`noop` replaces the Telegram channel by one that accepts at once; `http` talks to a provider on loopback.
+`noop` replaces the Telegram channel by one that accepts at once; `http` talks to a provider on loopback;
+`claim` does nothing but claim, ALERTS_SEND_CONCURRENCY rows at a time.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import resource
@@ -12,6 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 from unittest import mock
 
 from src.alerts.channels.base import Limits
@@ -19,8 +22,10 @@ from src.alerts.messages import Message, Outcome, Verdict
 from src.alerts.models import ChannelName
 from src.alerts.phases import send
 from src.alerts.phases.context import PhaseContext, Stop, system_clock
+from src.alerts.phases.outbound import Outbound, Queue, Source
 from src.alerts.rollout import Rollout
 from src.db.connection import Database
+from src.db.exchange import exchange
 from src.db.locks import RunLocks
 from src.settings import Secret, read_settings
 
@@ -39,6 +44,27 @@ class NoopChannel:
 
     async def close(self) -> None:
         return None
+
+
+def claim() -> dict[str, float]:
+    """Claim all that is queued in DATABASE_URL."""
+    settings, _, _ = read_settings(os.environ)
+    outbound = Outbound(Database(Secret(os.environ["DATABASE_URL"])), "bench", NoopChannel(), None)
+    now = system_clock()
+    limit, oldest = settings.send_concurrency, now - settings.max_age
+
+    async def until_none() -> int:
+        session = await outbound.session(0)
+        claimed, more = 0, limit
+        while more == limit:
+            step = outbound.claiming(Source.DUE, Queue.DELIVERIES, limit, 1, now, oldest)
+            more = len(await exchange(session, dict[str, Any], [step], seconds=10))
+            claimed += more
+        return claimed
+
+    began = time.perf_counter()
+    claimed = asyncio.run(until_none())
+    return {"seconds": time.perf_counter() - began, "claimed": claimed}
 
 
 def measure(mode: str) -> dict[str, float]:
@@ -71,4 +97,4 @@ def measure(mode: str) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(sys.argv[1])))
+    print(json.dumps(claim() if sys.argv[1] == "claim" else measure(sys.argv[1])))
