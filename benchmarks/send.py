@@ -81,7 +81,7 @@ def _http(server: Server) -> Iterator[Row]:
         yield Row(what, rate(POSTS, theirs), rate(POSTS, seconds), theirs / seconds, 0.8)
         theirs, seconds = _turns(partial(peer, IN_FLIGHT), partial(ours, IN_FLIGHT))
         what = f"the same, {IN_FLIGHT} in flight, of which ours has half on the way to and from the database"
-        yield Row(what, rate(POSTS, theirs), rate(POSTS, seconds), theirs / seconds)
+        yield Row(what, rate(POSTS, theirs), rate(POSTS, seconds), theirs / seconds, 0.8)
         theirs = peer(IN_FLIGHT, "uvloop")
         what = f"the same, {IN_FLIGHT} in flight, bare aiohttp on uvloop"
         yield Row(what, rate(POSTS, theirs), rate(POSTS, seconds), theirs / seconds)
@@ -134,7 +134,7 @@ def _memory_and_plan(server: Server) -> Iterator[Row]:
     what = f"the claim's rate beside {SENT_ROWS:,} sent rows to its rate alone"
     yield Row(what, rate(JOBS, claims[0]), rate(JOBS, claims[1]), claims[0] / claims[1], 0.8)
     what = "the same, claim → no-op → record"
-    yield Row(what, rate(JOBS, sends[0]), rate(JOBS, sends[1]), sends[0] / sends[1])
+    yield Row(what, rate(JOBS, sends[0]), rate(JOBS, sends[1]), sends[0] / sends[1], 0.8)
 
 
 @contextmanager

@@ -117,6 +117,6 @@ def _duplicates(session: Session, relation: Relation, unique: Unique) -> Iterato
         if len(unique.columns) == 1:
             mend = f"UPDATE {name} SET {columns} = {columns} || ':' || id {rows};"  # noqa: S608 - shown, never run
         else:
-            mend = f"DELETE FROM {name} {rows};"  # noqa: S608
+            mend = f"DELETE FROM {name} {rows};"  # noqa: S608 - likewise
         text = f"{name} {', '.join(map(str, sorted(group.ids)))} have the same ({columns}): keep {kept}: {mend}"
         yield Finding("adoption.duplicates", text)
