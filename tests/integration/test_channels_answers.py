@@ -29,7 +29,7 @@ BUSY: Expected = (Verdict.RETRY, Reason.RATE_LIMITED)
 BLOCKED: Expected = (Verdict.FAILED, Reason.BLOCKED_BY_USER)
 
 ANY = {
-    "ok": SENT, "slow": SENT, "half": SENT, "garbage": SENT, "empty": SENT, "huge": SENT, "nested": SENT,
+    "ok": SENT, "slow": SENT, "half": SENT, "stall": SENT, "garbage": SENT, "empty": SENT, "huge": SENT, "nested": SENT,
     "hang": LATE, "hang_accepted": LATE, "drop": CUT, "drop_accepted": CUT,
     "redirect": TRANSIENT, "redirect_permanent": TRANSIENT, "proxy_400": TRANSIENT, "proxy_403_huge": SETUP,
     "bare_500": TRANSIENT, "bad_gateway": TRANSIENT, "unavailable": TRANSIENT, "gateway_timeout": TRANSIENT,
@@ -80,6 +80,7 @@ def provider() -> Iterator[Provider]:
 @pytest.fixture(autouse=True)
 def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "TOTAL_SECONDS", 0.6)
+    monkeypatch.setattr(http, "SWEEP_SECONDS", 0.05)
     monkeypatch.setattr(http, "CONNECT_SECONDS", 0.3)
 
 

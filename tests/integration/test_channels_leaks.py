@@ -42,6 +42,7 @@ def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (http, smtp):
         monkeypatch.setattr(module, "TOTAL_SECONDS", 0.6)
         monkeypatch.setattr(module, "CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(http, "SWEEP_SECONDS", 0.05)
 
 
 def assert_private(

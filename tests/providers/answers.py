@@ -14,6 +14,7 @@ class Ending(StrEnum):
     ANSWER = "answer"
     DROP = "drop"  # the connection is closed without a word
     HALF = "half"  # status and half of the body, then the connection is closed
+    STALL = "stall"  # status and half of the body, then nothing, for as long as the client waits
     HANG = "hang"  # nothing, for as long as the client waits
 
 
@@ -53,6 +54,7 @@ TRANSPORT = {
     "drop": Answer(ending=Ending.DROP),
     "drop_accepted": Answer(ending=Ending.DROP, accepts=True),
     "half": Answer(ending=Ending.HALF, accepts=True),
+    "stall": Answer(ending=Ending.STALL, accepts=True),
     "garbage": Answer(body="<html>\x00 200 {not json", accepts=True),
     "empty": Answer(body="", accepts=True),
     "huge": Answer(padding=10_000_000, accepts=True),

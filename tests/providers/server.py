@@ -161,8 +161,9 @@ async def _reply(request: web.Request, answer: Answer, status: int, body: Any) -
     response.content_length = len(content)
     try:
         await response.prepare(request)
-        if answer.ending is Ending.HALF:
+        if answer.ending in (Ending.HALF, Ending.STALL):
             await response.write(content[: len(content) // 2])
+            await asyncio.sleep(HANG_SECONDS if answer.ending is Ending.STALL else 0)
             _cut(request)
         else:
             await response.write(content)

@@ -6,9 +6,11 @@ the URL, and aiohttp's exceptions carry URLs.
 
 from __future__ import annotations
 
+import asyncio
 import io
+import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlencode
 
 import aiohttp
@@ -19,6 +21,8 @@ from src.alerts.models import FailureReason
 
 CONNECT_SECONDS = 10
 TOTAL_SECONDS = 30
+SWEEP_SECONDS = TOTAL_SECONDS / 30
+"""How often requests are ended that take longer."""
 MAX_REPLY_BYTES = 64 * 1024
 # aiohttp warns about larger bodies in one piece, because they hold up the event loop.
 ONE_PIECE_BYTES = 512 * 1024
@@ -52,7 +56,8 @@ class NoReply(NamedTuple):
 
 
 class Http:
-    """A session with one provider."""
+    """A session with one provider. One timer looks after all requests, since one for each is a twentieth of
+    what a request costs."""
 
     def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
         self._base_url = base_url
@@ -63,11 +68,14 @@ class Http:
                 "Accept-Encoding": "identity",
                 **(headers if self._usable else {}),
             },
-            timeout=aiohttp.ClientTimeout(total=TOTAL_SECONDS, connect=CONNECT_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS),
             connector=aiohttp.TCPConnector(limit=0),  # phase C bounds what is in flight
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
         )
+        self._under_way: dict[asyncio.Task[Any], float] = {}  # and when each began
+        self._overdue: set[asyncio.Task[Any]] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
 
     async def post_json(self, path: str, content: object, headers: Mapping[str, str] | None = None) -> Reply | NoReply:
         """POST `content` as JSON to `path` (already quoted)."""
@@ -78,6 +86,8 @@ class Http:
         return await self._post(path, urlencode(fields).encode(), "application/x-www-form-urlencoded", None)
 
     async def close(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
         await self._session.close()
 
     async def _post(
@@ -91,6 +101,7 @@ class Http:
         else:
             data = aiohttp.BytesIOPayload(io.BytesIO(body), content_type=content_type)
         url = URL(self._base_url + path, encoded=True)
+        response, task = None, self._watched()
         try:
             response = await self._session.post(url, data=data, headers=headers, allow_redirects=False)
             async with response:
@@ -99,10 +110,34 @@ class Http:
             return NoReply(FailureReason.TIMEOUT, unknown=False, detail="connect_timeout")
         except aiohttp.ClientConnectorError:
             return NoReply(FailureReason.CONNECTION, unknown=False, detail="connect_failed")
-        except TimeoutError:
+        except asyncio.CancelledError:
+            if task not in self._overdue or task.uncancel():
+                raise
+            if response is not None:  # its status was read, and stands
+                return Reply(response.status, response.headers, None)
             return NoReply(FailureReason.TIMEOUT, unknown=True, detail="no_answer")
         except Exception:  # the parser of answers lets more types through than ClientError and OSError
             return NoReply(FailureReason.CONNECTION, unknown=True, detail="cut_off")
+        finally:
+            self._under_way.pop(task, None)
+            self._overdue.discard(task)
+
+    def _watched(self) -> asyncio.Task[Any]:
+        """The running task, which makes one request, and is cancelled when that takes too long."""
+        task = cast(asyncio.Task[Any], asyncio.current_task())
+        self._under_way[task] = time.monotonic()
+        if self._sweeper is None:
+            self._sweep()
+        return task
+
+    def _sweep(self) -> None:
+        earliest = time.monotonic() - TOTAL_SECONDS
+        for task in [task for task, began in self._under_way.items() if began <= earliest]:
+            del self._under_way[task]
+            self._overdue.add(task)
+            task.cancel()
+        loop = asyncio.get_running_loop()
+        self._sweeper = loop.call_later(SWEEP_SECONDS, self._sweep) if self._under_way else None
 
 
 async def _read_json(response: aiohttp.ClientResponse) -> Any:
