@@ -36,8 +36,8 @@ SELECT n, 'user' || n || '@example.com', true, n::text FROM generate_series(1, %
 INSERT INTO alert_events (id, alert_type, severity, headline, body, cooldown_key, event_fingerprint, created_at)
 SELECT n, 'HIGH_IMPACT_EVENT', 4, 'Pipeline attacked', 'Flows are down.', n::text, n::text, now()
 FROM generate_series(%(first)s, %(last)s) AS n;
-INSERT INTO user_alert_deliveries (user_id, alert_event_id, channel, status, priority)
-SELECT u, e, 'telegram', %(status)s, 1 + u %% 5
+INSERT INTO user_alert_deliveries (user_id, alert_event_id, channel, status, priority, sent_at)
+SELECT u, e, 'telegram', %(status)s, 1 + u %% 5, CASE WHEN %(status)s = 'sent' THEN now() END
 FROM generate_series(1, %(users)s) AS u, generate_series(%(first)s, %(last)s) AS e
 """
 
@@ -128,7 +128,7 @@ def _memory_and_plan(server: Server) -> Iterator[Row]:
 
         claims = _turns(partial(alone, "claim"), partial(beside, "claim"))
         sends = _turns(partial(alone, "noop"), partial(beside, "noop"))
-    partial_index = "user_alert_deliveries_due_idx"
+    partial_index = "user_alert_deliveries_open_idx"
     what = f"the claim's plan beside {SENT_ROWS:,} sent rows uses the partial index"
     yield Row(what, partial_index, ", ".join(sorted(found)), float(partial_index in found), 1)
     what = f"the claim's rate beside {SENT_ROWS:,} sent rows to its rate alone"

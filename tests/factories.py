@@ -14,6 +14,7 @@ from psycopg2 import sql
 from src.db.connection import Session
 
 NOW = datetime(2026, 1, 16, 12, 0, tzinfo=UTC)
+REASONS = {"failed": "content_rejected", "skipped": "no_longer_wanted"}
 YESTERDAY = (NOW.replace(day=14, hour=23), NOW.replace(day=15, hour=23))  # the calendar day in Amsterdam
 
 
@@ -133,10 +134,10 @@ class World:
         created_at: datetime = NOW,
         **columns: Any,
     ) -> int:
-        """A delivery of an event, with the event's severity as its priority."""
+        """A delivery of an event, with the event's severity as its priority, and a reason if it was not sent."""
         severity = self.value("SELECT severity FROM alert_events WHERE id = %(id)s", id=alert_event_id)
-        sent_at = created_at if status == "sent" else None
-        columns = {"priority": severity, "created_at": created_at, "sent_at": sent_at, **columns}
+        told = {"sent_at": created_at if status == "sent" else None, "failure_reason": REASONS.get(status)}
+        columns = {"priority": severity, "created_at": created_at, **told, **columns}
         row = self.insert(
             "user_alert_deliveries",
             user_id=user_id,

@@ -144,17 +144,20 @@ class Replay:
 
     def send_all(self, status: str) -> None:
         """Every queued instant and every queued digest is sent, or fails."""
+        reason = None if status == "sent" else "timeout"
         with self.session.transaction():
             self.session.execute(
-                "UPDATE user_alert_deliveries SET status = %(to)s"
+                "UPDATE user_alert_deliveries SET status = %(to)s, failure_reason = %(reason)s,"
+                " sent_at = CASE WHEN %(reason)s IS NULL THEN created_at END"
                 " WHERE delivery_kind = 'instant' AND status = 'queued'",
-                {"to": status},
+                {"to": status, "reason": reason},
             )
             self.session.execute(
                 "UPDATE user_alert_digests SET status = %(to)s WHERE status = 'queued'", {"to": status}
             )
         self.deliveries = [
-            replace(d, status=status) if (d.kind, d.status) == ("instant", "queued") else d for d in self.deliveries
+            replace(d, status=status, reason=reason) if (d.kind, d.status) == ("instant", "queued") else d
+            for d in self.deliveries
         ]
         self.digests = [replace(d, status=status) if d.status == "queued" else d for d in self.digests]
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from src.alerts.models import ChannelName
+from src.alerts.models import SKIPS, ChannelName
 from src.alerts.rollout import Rollout
 from src.db.connection import Database, load_queries
 from src.db.embedded import resolve
@@ -86,6 +86,7 @@ def gather(
         "lately": now - LATELY,
         "max_age": settings.max_age,
         "channels": channels,
+        "skips": sorted(SKIPS),
         "allowed": rollout.allowed_ids,
     }
     with database.session() as session, session.transaction(by_index=True):

@@ -72,6 +72,17 @@ class FailureReason(StrEnum):
     BATCHED_INTO_DIGEST = "batched_into_digest"
 
 
+SKIPS = frozenset(
+    {
+        FailureReason.MISSING_DESTINATION,
+        FailureReason.EXPIRED,
+        FailureReason.NO_LONGER_WANTED,
+        FailureReason.BATCHED_INTO_DIGEST,
+    }
+)
+"""Why a message is skipped; for any other reason it has failed."""
+
+
 class RunStatus(StrEnum):
     """`RUNNING` stands only in the database, while the run is alive."""
 

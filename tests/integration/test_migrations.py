@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from src.db import migrate
 from src.db.connection import Database, Session
 from src.errors import DatabaseError
-from tests.factories import World
+from tests.factories import NOW, World
 from tests.integration.schema_dump import dump
 from tests.process import ROOT
 
@@ -207,6 +208,27 @@ def test_the_plan_prints_the_sql_and_changes_nothing(empty_database: Database) -
     assert all(f"-- {step.name}\nBEGIN;\n{step.sql}" in plan.sql for step in migrate.migrations())
     assert {finding.code for finding in plan.differences} == {"schema.table_missing"}
     assert plan.duplicates == ()
+
+
+@pytest.mark.parametrize(
+    ("status", "columns"),
+    [
+        ("queued", {"failure_reason": "timeout"}),
+        ("sending", {"sent_at": NOW}),
+        ("sent", {"sent_at": None}),
+        ("failed", {"failure_reason": None}),
+        ("skipped", {"failure_reason": None}),
+    ],
+)
+def test_a_status_that_the_indexes_could_not_tell_is_refused(
+    world: World, status: str, columns: dict[str, Any]
+) -> None:
+    """A row queued again by hand would not be found otherwise; the engine's own rows only."""
+    user, event = world.user(), world.alert_event()
+    with pytest.raises(DatabaseError, match="user_alert_deliveries_open_check"):
+        world.delivery(user, event, status=status, **columns)
+    world.delivery(user, event, "account", status=status, **columns)
+    world.delivery(user, event, kind="geri", status=status, **columns)
 
 
 def test_the_printed_plan_runs_as_it_stands(empty_database_url: str, empty_database: Database) -> None:

@@ -123,8 +123,8 @@ def test_one_failure_in_many_is_retried_later_and_halts_nothing(sending: Sending
     report = sending.run(TELEGRAM)
     assert report.counts["halted_channels"] == []
     assert report.counts["deliveries"]["retried"] == 1
-    (row,) = sending.rows("attempts, failure_reason, next_retry_at", status="queued")
-    assert row[:2] == (1, "provider_unavailable")
+    (row,) = sending.rows("attempts, last_error, next_retry_at", status="queued")
+    assert row[:2] == (1, "telegram 503")
     assert row[2] is not None
 
 

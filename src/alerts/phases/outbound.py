@@ -54,7 +54,11 @@ _DESTINATION = """CASE d.channel
         ELSE u.phone_number END"""
 
 
-_OUR_DELIVERIES = "delivery_kind = 'instant' AND alert_event_id IS NOT NULL AND NOT adopted"
+# The last two are true of what is queued or being sent, and are how the index of such rows knows it.
+_OUR_DELIVERIES = (
+    "delivery_kind = 'instant' AND alert_event_id IS NOT NULL AND NOT adopted"
+    " AND sent_at IS NULL AND failure_reason IS NULL"
+)
 
 
 def _statements(queue: Queue) -> dict[str, sql.Composed]:

@@ -104,7 +104,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 def _prepare(session: Session, context: PhaseContext, tally: Tally, now: datetime) -> None:
     """Recover what runs that are gone left, and expire what waits for channels that are not configured."""
-    with session.transaction():
+    with session.transaction(by_index=True):
         for queue in Queue:
             tally.recovered += session.execute(statement(queue, "recover"), {"run_id": context.run_id})
     held = [name.value for name, state in configuration(context.settings).items() if not state.complete]

@@ -27,11 +27,12 @@ MOST = CONNECTIONS
 """How many exchanges may be under way."""
 EXCHANGE_SECONDS = 10.0
 """How long the database may take for one."""
-LINGER_SECONDS = 0.002
+LINGER_SECONDS = 0.0005
 """How long after an exchange the next one waits for answers, unless half of the places are free already."""
 RECORD_SECONDS = 15.0
 """How long results are kept and offered again to a database that went away."""
 
+FIRST_DUE = next(place for place, (source, _) in enumerate(SOURCES) if source is Source.DUE)
 _RECORDS = {queue: partial(Claimed, queue) for queue in Queue}
 
 
@@ -199,9 +200,10 @@ class Traffic:
         return collected
 
     def _advance(self, one: _Exchange, claimed: int) -> None:
-        """Go on to the next source when one gave less than it might; to the first when rows were put back."""
+        """Go on to the next source when one gave less than it might; to the first that may have got rows back."""
         if one.requeues:
-            self._round, self._emptied = self._round + 1, 0
+            kept = any(result.decision.keep_key for result in one.results)
+            self._round, self._emptied = self._round + 1, 0 if kept else min(self._emptied, FIRST_DUE)
         elif one.limit and (one.round, one.source) == (self._round, self._emptied):
             repeating = SOURCES[one.source][0] is Source.UNKNOWN
             self._emptied += not claimed if repeating else claimed < one.limit

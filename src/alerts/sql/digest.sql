@@ -6,7 +6,8 @@ SELECT %(after)s::bigint AS after, COALESCE(max(user_id), %(after)s) AS last, co
 FROM (
     SELECT user_id
     FROM user_alert_deliveries
-    WHERE status = 'queued' AND delivery_kind = 'digest' AND NOT adopted AND user_id > %(after)s
+    WHERE sent_at IS NULL AND failure_reason IS NULL AND delivery_kind = 'digest' AND NOT adopted
+        AND user_id > %(after)s
     ORDER BY user_id
     LIMIT %(limit)s
 ) AS chunk;
@@ -16,7 +17,8 @@ FROM (
 UPDATE user_alert_deliveries
 SET status = 'skipped', failure_reason = 'expired'
 WHERE
-    status = 'queued' AND delivery_kind = 'digest' AND NOT adopted AND channel IN ('email', 'telegram')
+    sent_at IS NULL AND failure_reason IS NULL AND delivery_kind = 'digest' AND NOT adopted
+    AND status = 'queued' AND channel IN ('email', 'telegram')
     AND user_id > %(after)s AND user_id <= %(last)s
     AND (%(allowed)s::bigint[] IS NULL OR user_id = ANY(%(allowed)s::bigint[]))
     AND created_at < %(expired_before)s;
@@ -54,7 +56,8 @@ waiting AS MATERIALIZED (
     JOIN windows AS w ON w.period = people.period
     JOIN alert_events AS e ON e.id = d.alert_event_id AND e.created_at < w.window_end
     WHERE
-        d.status = 'queued' AND d.delivery_kind = 'digest' AND NOT d.adopted AND d.channel IN ('email', 'telegram')
+        d.sent_at IS NULL AND d.failure_reason IS NULL AND d.delivery_kind = 'digest' AND NOT d.adopted
+        AND d.status = 'queued' AND d.channel IN ('email', 'telegram')
         AND d.user_id > %(after)s AND d.user_id <= %(last)s
 ),
 
@@ -99,8 +102,8 @@ marked AS (
         ON g.user_id = waiting.user_id AND g.channel = waiting.channel
     WHERE
         d.id = waiting.id
-        AND d.status = 'queued' AND d.delivery_kind = 'digest' AND NOT d.adopted
-        AND d.user_id > %(after)s AND d.user_id <= %(last)s
+        AND d.sent_at IS NULL AND d.failure_reason IS NULL AND d.delivery_kind = 'digest' AND NOT d.adopted
+        AND d.status = 'queued' AND d.user_id > %(after)s AND d.user_id <= %(last)s
     RETURNING g.id AS digest_id, d.id AS delivery_id
 ),
 

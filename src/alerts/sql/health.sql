@@ -1,15 +1,18 @@
 -- name: deliveries
 -- The last day's deliveries of the engine's channels and kinds, by status; each number is a range of an
 -- index, so that its cost is that of counting. `batched`: gone into a digest.
-SELECT c.channel, k.kind, s.status, n.number
+SELECT c.channel, k.kind, n.status, n.number
 FROM unnest(ARRAY['email', 'telegram', 'sms']) AS c (channel)
 CROSS JOIN unnest(ARRAY['instant', 'digest']) AS k (kind)
-CROSS JOIN unnest(ARRAY['sent', 'failed', 'skipped']) AS s (status)
 CROSS JOIN LATERAL (
-    SELECT count(*) AS number
+    SELECT 'sent' AS status, count(*) AS number
     FROM user_alert_deliveries AS d
-    WHERE d.status = s.status AND d.status IN ('sent', 'failed', 'skipped')
-        AND d.channel = c.channel AND d.delivery_kind = k.kind AND d.created_at > %(day_ago)s
+    WHERE d.sent_at IS NOT NULL AND d.channel = c.channel AND d.delivery_kind = k.kind AND d.created_at > %(day_ago)s
+    UNION ALL
+    SELECT CASE WHEN d.failure_reason = ANY(%(skips)s::text[]) THEN 'skipped' ELSE 'failed' END, count(*)
+    FROM user_alert_deliveries AS d
+    WHERE d.failure_reason IS NOT NULL AND d.channel = c.channel AND d.delivery_kind = k.kind AND d.created_at > %(day_ago)s
+    GROUP BY 1
 ) AS n
 UNION ALL
 SELECT c.channel, 'digest', 'batched', n.number
@@ -17,32 +20,21 @@ FROM unnest(ARRAY['email', 'telegram', 'sms']) AS c (channel)
 CROSS JOIN LATERAL (
     SELECT count(*) AS number
     FROM user_alert_deliveries AS d
-    WHERE d.status = 'skipped' AND d.channel = c.channel AND d.delivery_kind = 'digest'
+    WHERE d.channel = c.channel AND d.delivery_kind = 'digest'
         AND d.created_at > %(day_ago)s AND d.failure_reason = 'batched_into_digest'
 ) AS n
 UNION ALL
-SELECT channel, 'instant', 'queued', count(*)
-FROM (
-    SELECT channel, created_at
-    FROM user_alert_deliveries
-    WHERE status = 'queued' AND delivery_kind = 'instant' AND send_key IS NULL AND NOT adopted
-    UNION ALL
-    SELECT channel, created_at
-    FROM user_alert_deliveries
-    WHERE status = 'queued' AND delivery_kind = 'instant' AND send_key IS NOT NULL AND NOT adopted
-) AS queued
-WHERE created_at > %(day_ago)s
-GROUP BY channel
+SELECT channel, 'instant', status, count(*)
+FROM user_alert_deliveries
+WHERE sent_at IS NULL AND failure_reason IS NULL AND delivery_kind = 'instant' AND NOT adopted
+    AND status IN ('queued', 'sending') AND created_at > %(day_ago)s
+GROUP BY channel, status
 UNION ALL
 SELECT channel, 'digest', 'queued', count(*)
 FROM user_alert_deliveries
-WHERE status = 'queued' AND delivery_kind = 'digest' AND NOT adopted AND created_at > %(day_ago)s
+WHERE sent_at IS NULL AND failure_reason IS NULL AND delivery_kind = 'digest' AND NOT adopted
+    AND created_at > %(day_ago)s
 GROUP BY channel
-UNION ALL
-SELECT channel, delivery_kind, 'sending', count(*)
-FROM user_alert_deliveries
-WHERE status = 'sending' AND NOT adopted AND created_at > %(day_ago)s
-GROUP BY channel, delivery_kind
 
 -- name: digests
 -- The last week's digests, in the same way.
@@ -56,18 +48,13 @@ CROSS JOIN LATERAL (
 ) AS n
 
 -- name: waiting
--- What is queued: held by the allowlist or a channel that is not configured, or due. Rows in a request of
+-- What is queued: held by the allowlist or a channel that is not configured, or due. Digests in a request of
 -- unknown outcome are looked up apart, so that each part has its index.
 WITH queued AS (
     SELECT 'deliveries' AS queue, channel, user_id, created_at, next_retry_at
     FROM user_alert_deliveries
-    WHERE status = 'queued' AND delivery_kind = 'instant' AND send_key IS NULL AND NOT adopted
-        AND channel IN ('email', 'telegram', 'sms') AND alert_event_id IS NOT NULL
-    UNION ALL
-    SELECT 'deliveries', channel, user_id, created_at, next_retry_at
-    FROM user_alert_deliveries
-    WHERE status = 'queued' AND delivery_kind = 'instant' AND send_key IS NOT NULL AND NOT adopted
-        AND channel IN ('email', 'telegram', 'sms') AND alert_event_id IS NOT NULL
+    WHERE sent_at IS NULL AND failure_reason IS NULL AND delivery_kind = 'instant' AND NOT adopted
+        AND status = 'queued' AND channel IN ('email', 'telegram', 'sms') AND alert_event_id IS NOT NULL
     UNION ALL
     SELECT 'digests', channel, user_id, created_at, next_retry_at
     FROM user_alert_digests
@@ -98,8 +85,9 @@ GROUP BY queue
 SELECT (
     SELECT count(*)
     FROM user_alert_deliveries
-    WHERE status = 'sending' AND NOT adopted AND delivery_kind = 'instant' AND channel IN ('email', 'telegram', 'sms')
-        AND alert_event_id IS NOT NULL AND COALESCE(claimed_at, created_at) < %(stuck_before)s
+    WHERE sent_at IS NULL AND failure_reason IS NULL AND delivery_kind = 'instant' AND NOT adopted
+        AND status = 'sending' AND channel IN ('email', 'telegram', 'sms') AND alert_event_id IS NOT NULL
+        AND COALESCE(claimed_at, created_at) < %(stuck_before)s
 ) + (
     SELECT count(*)
     FROM user_alert_digests
@@ -139,7 +127,7 @@ SELECT
     OR EXISTS (
         SELECT
         FROM user_alert_deliveries
-        WHERE status = 'sent' AND channel IN ('email', 'telegram', 'sms') AND delivery_kind = 'instant'
+        WHERE sent_at IS NOT NULL AND channel IN ('email', 'telegram', 'sms') AND delivery_kind = 'instant'
             AND created_at > %(lately)s - %(max_age)s AND sent_at > %(lately)s
     )
     OR EXISTS (

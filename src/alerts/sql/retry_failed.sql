@@ -3,14 +3,15 @@
 SELECT
     d.id, d.channel, d.failure_reason,
     CASE
-        WHEN COALESCE(d.failure_reason <> ALL(%(transient)s::text[]), true) THEN COALESCE(d.failure_reason, 'unknown')
+        WHEN d.failure_reason <> ALL(%(transient)s::text[]) THEN d.failure_reason
         WHEN e.created_at < %(oldest)s THEN 'expired'
         WHEN d.user_id <> ALL(%(allowed)s::bigint[]) THEN 'outside_allowlist'
     END AS refusal
 FROM user_alert_deliveries AS d
 JOIN alert_events AS e ON e.id = d.alert_event_id
-WHERE d.status = 'failed' AND d.delivery_kind = 'instant' AND d.channel IN ('email', 'telegram', 'sms')
-    AND NOT d.adopted AND d.created_at >= %(since)s
+WHERE d.failure_reason IS NOT NULL AND d.status = 'failed' AND d.delivery_kind = 'instant'
+    AND d.channel IN ('email', 'telegram', 'sms') AND NOT d.adopted
+    AND d.created_at >= %(since)s
 
 -- name: failed_digests
 -- The same for digests, which expire three windows late.

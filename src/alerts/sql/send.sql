@@ -20,9 +20,8 @@ WHERE channel = %(channel)s AND status = 'queued' AND send_key IS NOT NULL AND {
 -- name: unknown
 -- The members of the oldest request of unknown outcome, if this run admits all of them.
 SELECT {columns}
-FROM {table}
-WHERE channel = %(channel)s AND status = 'queued' AND {ours} AND send_key = (
-    SELECT send_key
+FROM (
+    SELECT send_key AS oldest
     FROM {table}
     WHERE channel = %(channel)s AND status = 'queued' AND send_key IS NOT NULL AND {ours}
     GROUP BY send_key
@@ -32,8 +31,9 @@ WHERE channel = %(channel)s AND status = 'queued' AND {ours} AND send_key = (
         AND bool_and(%(allowed)s::bigint[] IS NULL OR user_id = ANY(%(allowed)s::bigint[]))
     ORDER BY min(id)
     LIMIT 1
-)
-FOR UPDATE SKIP LOCKED
+) AS request
+JOIN {table} ON send_key = oldest AND channel = %(channel)s AND status = 'queued' AND {ours}
+FOR UPDATE OF {table} SKIP LOCKED
 
 -- name: due
 -- Rows to send now, in sending order.
@@ -125,10 +125,11 @@ WHERE d.id = r.id AND d.status IS NOT DISTINCT FROM 'sending' AND d.claimed_by =
 
 -- name: record
 -- Write what became of claimed rows; only the run that claimed a row may. The key stays on rows whose
--- outcome is unknown, and `claimed_by` on finished ones.
+-- outcome is unknown, `claimed_by` and the reason on finished ones.
 UPDATE {table} AS d
-SET status = r.status, failure_reason = r.reason, attempts = r.attempts, next_retry_at = r.next_retry_at::timestamptz,
-    last_error = r.detail, provider_message_id = COALESCE(r.provider_message_id, d.provider_message_id),
+SET status = r.status, failure_reason = CASE WHEN r.status <> 'queued' THEN r.reason END,
+    attempts = r.attempts, next_retry_at = r.next_retry_at::timestamptz, last_error = r.detail,
+    provider_message_id = COALESCE(r.provider_message_id, d.provider_message_id),
     sent_at = CASE WHEN r.status = 'sent' THEN %(now)s ELSE d.sent_at END,
     claimed_by = CASE WHEN r.status = 'queued' THEN NULL ELSE d.claimed_by END,
     send_key = CASE WHEN r.keep_key THEN d.send_key END,
@@ -146,7 +147,7 @@ UPDATE {table} AS d
 SET status = 'queued', attempts = greatest(d.attempts - o.times, 0), next_retry_at = NULL, failure_reason = NULL,
     claimed_by = NULL
 FROM (SELECT id, count(*)::int AS times FROM unnest(%(ids)s::bigint[]) AS id GROUP BY id) AS o
-WHERE d.id = o.id AND d.status IN ('queued', 'failed') AND d.failure_reason = ANY(%(outages)s::text[])
+WHERE d.id = o.id AND (d.status = 'queued' OR d.status = 'failed' AND d.failure_reason = ANY(%(outages)s::text[]))
 RETURNING d.id
 
 -- name: move_telegram

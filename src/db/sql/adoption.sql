@@ -4,13 +4,13 @@ SELECT
     count(*) FILTER (WHERE status = 'queued') AS queued,
     count(*) FILTER (WHERE status = 'sending') AS sending
 FROM {table}
-WHERE status IN ('queued', 'sending') AND channel IN ('email', 'telegram', 'sms') AND {old}
+WHERE sent_at IS NULL AND status IN ('queued', 'sending') AND channel IN ('email', 'telegram', 'sms') AND {old}
 
 -- name: release_deliveries
 -- The engine may have them, except those that are in a digest already.
 UPDATE user_alert_deliveries AS d
-SET adopted = false, attempts = COALESCE(attempts, 0)
-WHERE adopted AND status IN ('queued', 'sending') AND channel IN ('email', 'telegram', 'sms')
+SET adopted = false, attempts = COALESCE(attempts, 0), failure_reason = NULL
+WHERE adopted AND sent_at IS NULL AND status IN ('queued', 'sending') AND channel IN ('email', 'telegram', 'sms')
     AND delivery_kind IN ('instant', 'digest') AND alert_event_id IS NOT NULL
     AND NOT EXISTS (SELECT FROM user_alert_digest_items AS i WHERE i.delivery_id = d.id)
 
