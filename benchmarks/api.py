@@ -39,7 +39,8 @@ _SEED = (
     )
     SELECT
         1 + (e.id * 7919 + n) %% %(users)s, e.id, (ARRAY['email', 'telegram'])[1 + n %% 2],
-        CASE WHEN n %% 200 = 0 THEN 'failed' WHEN e.id = 1 THEN 'queued' ELSE 'sent' END, 4, e.created_at, e.created_at,
+        CASE WHEN n %% 200 = 0 THEN 'failed' WHEN e.id = 1 THEN 'queued' ELSE 'sent' END, 4, e.created_at,
+        CASE WHEN n %% 200 <> 0 AND e.id > 1 THEN e.created_at END,
         CASE WHEN n %% 200 = 0 THEN 'timeout' END, CASE WHEN n %% 200 = 0 THEN 'brevo timeout' END
     FROM alert_events AS e, generate_series(1, %(each)s) AS n
     """,

@@ -41,7 +41,8 @@ _SEED = (
     """,
     """
     INSERT INTO user_alert_deliveries (user_id, alert_event_id, channel, status, priority, created_at, sent_at)
-    SELECT u, e.id, 'email', CASE WHEN e.id = 1 THEN 'queued' ELSE 'sent' END, 4, e.created_at, e.created_at
+    SELECT u, e.id, 'email', CASE WHEN e.id = 1 THEN 'queued' ELSE 'sent' END, 4, e.created_at,
+        CASE WHEN e.id > 1 THEN e.created_at END
     FROM alert_events AS e, generate_series(1, %(users)s) AS u
     ORDER BY e.created_at
     """,
