@@ -163,7 +163,7 @@ def test_a_check_that_is_too_narrow_is_widened_and_still_checks(adopted: World) 
     adopted.delivery(42, event, status="sending")
     adopted.insert("alerts_engine_runs", run_id="1", status="interrupted", started_at=NOW)
     with pytest.raises(DatabaseError, match="user_alert_deliveries_status_check"):
-        adopted.delivery(42, event, "sms", status="read", sent_at=NOW)
+        adopted.delivery(42, event, "sms", status="read")
     assert adopted.value("SELECT bool_and(convalidated) FROM pg_constraint") is True
 
 
@@ -187,7 +187,7 @@ def test_a_check_that_older_rows_break_is_replaced_all_the_same(
             assert world.value("SELECT convalidated FROM pg_constraint WHERE conname = 'words'") is False
             world.delivery(42, world.alert_event(), status="sending")
             with pytest.raises(DatabaseError, match="words"):
-                world.delivery(42, world.alert_event(), status="lost", sent_at=NOW)
+                world.delivery(42, world.alert_event(), status="lost")
 
 
 TODAYS_WRITES = {
