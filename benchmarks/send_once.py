@@ -1,7 +1,7 @@
 """One measured run of phase C in a process of its own: prints seconds and peak RSS (MB) as JSON.
 
 `noop` replaces the Telegram channel by one that accepts at once; `http` talks to a provider on loopback;
-`claim` does nothing but claim, ALERTS_SEND_CONCURRENCY rows at a time.
+`claim` claims and records in turn, ALERTS_SEND_CONCURRENCY rows at a time, and counts the time of claiming only.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from unittest import mock
 
 from src.alerts.channels.base import Limits
 from src.alerts.messages import Message, Outcome, Verdict
-from src.alerts.models import ChannelName
+from src.alerts.models import ChannelName, MessageStatus
 from src.alerts.phases import send
 from src.alerts.phases.context import PhaseContext, Stop, system_clock
-from src.alerts.phases.outbound import Outbound, Queue, Source
+from src.alerts.phases.outbound import Claimed, Outbound, Queue, Result, Source
+from src.alerts.retry import Decision
 from src.alerts.rollout import Rollout
 from src.db.connection import Database
 from src.db.exchange import exchange
@@ -47,24 +49,27 @@ class NoopChannel:
 
 
 def claim() -> dict[str, float]:
-    """Claim all that is queued in DATABASE_URL."""
+    """Claim all that is queued in DATABASE_URL; what is claimed is marked as sent before the next claim."""
     settings, _, _ = read_settings(os.environ)
     outbound = Outbound(Database(Secret(os.environ["DATABASE_URL"])), "bench", NoopChannel(), None)
     now = system_clock()
     limit, oldest = settings.send_concurrency, now - settings.max_age
 
-    async def until_none() -> int:
+    async def until_none() -> dict[str, float]:
         session = await outbound.session(0)
-        claimed, more = 0, limit
+        claimed, seconds, more = 0, 0.0, limit
         while more == limit:
+            began = time.perf_counter()
             step = outbound.claiming(Source.DUE, Queue.DELIVERIES, limit, 1, now, oldest)
-            more = len(await exchange(session, dict[str, Any], [step], seconds=10))
+            rows = await exchange(session, partial(Claimed, Queue.DELIVERIES), [step], seconds=10)
+            seconds += time.perf_counter() - began
+            results = [Result(row.queue, row.id, Decision(MessageStatus.SENT, attempts=1)) for row in rows]
+            await exchange(session, dict[str, Any], list(outbound.recording(results, [], now)), seconds=10)
+            more = len(rows)
             claimed += more
-        return claimed
+        return {"seconds": seconds, "claimed": claimed}
 
-    began = time.perf_counter()
-    claimed = asyncio.run(until_none())
-    return {"seconds": time.perf_counter() - began, "claimed": claimed}
+    return asyncio.run(until_none())
 
 
 def measure(mode: str) -> dict[str, float]:
