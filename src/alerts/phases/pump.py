@@ -35,8 +35,7 @@ LAST_RECORD_SECONDS = 0.75
 LOOK_SECONDS = 0.25
 """How long anything waits before it looks whether the run should stop."""
 AT_ONCE = 10
-"""How many lanes may be about to begin. Fewer let the provider fall asleep between requests, more make the first
-answers wait (measured on loopback with the default of 32 in flight)."""
+"""How many lanes may be about to begin; found by trying, on loopback, with the default of 32 in flight."""
 BLANK = Message("", 0, "", Rendered("", ""))
 """What is sent to nobody: the message of a row that is to be put back."""
 NOT_STARTED = Outcome(Verdict.WAIT, asked=False)

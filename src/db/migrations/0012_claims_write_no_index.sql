@@ -1,6 +1,6 @@
 -- No index holds, or asks about, what a claim changes: the status, the run, the key. So a claim writes a row
--- and no index (a HOT update), if there is room on the row's page; and it is as fast beside millions of sent
--- rows as alone. What is made comes first, and what it replaces goes last: readers of the table wait only then.
+-- and no index (a HOT update), if there is room on the row's page; sending is hardly slower beside millions of
+-- sent rows (benchmarks/RESULTS.md). What is made comes first, and what it replaces goes last: readers of the table wait only then.
 
 ALTER TABLE user_alert_deliveries SET (fillfactor = 50);
 ALTER TABLE user_alert_deliveries VALIDATE CONSTRAINT user_alert_deliveries_open_check;
