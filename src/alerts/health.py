@@ -7,6 +7,7 @@ rows that the allowlist or a missing configuration holds back are no sign of eit
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -149,8 +150,11 @@ def _digests(counts: list[Count], channels: list[ChannelName]) -> dict[str, Any]
 
 
 def _by_status(counts: list[Count], channel: ChannelName, kind: Kind, statuses: tuple[str, ...]) -> dict[str, int]:
-    found = {count.status: count.number for count in counts if (count.channel, count.kind) == (channel, kind)}
-    return {str(status): found.get(status, 0) for status in statuses}
+    found = Counter[str]()
+    for count in counts:
+        if (count.channel, count.kind) == (channel, kind):
+            found[count.status] += count.number
+    return {str(status): found[status] for status in statuses}
 
 
 def _last_run(run: LastRun) -> dict[str, Any]:

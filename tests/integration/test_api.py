@@ -109,11 +109,16 @@ def test_failures_are_told_by_reason_and_code_with_a_mend(client: Client, world:
     world.digest(1, status="failed", failure_reason="blocked_by_user", last_error="telegram 403", channel="telegram")
     world.delivery(1, event, "account", status="failed", last_error="anna@example.com")
     world.delivery(2, event, "sms", status="failed", last_error="+31612345678", adopted=True)
+    world.delivery(1, event, "sms", status="failed", failure_reason=None)
     answer = client.get("activity")
     assert b"example.com" not in answer.body
     assert b"+316" not in answer.body
     failures = [(row["queue"], row["channel"], row["reason"], row["count"]) for row in answer.document["failures"]]
-    assert failures == [("deliveries", "email", "timeout", 2), ("digests", "telegram", "blocked_by_user", 1)]
+    assert failures == [
+        ("deliveries", "email", "timeout", 2),
+        ("deliveries", "sms", "unknown", 1),
+        ("digests", "telegram", "blocked_by_user", 1),
+    ]
     assert answer.document["mends"].keys() == {"timeout", "blocked_by_user"}
 
 

@@ -132,6 +132,7 @@ def test_counts_are_those_of_the_engines_messages_of_the_window(world: World, lo
     user = world.user()
     for status in ("queued", "sending", "sent", "failed", "skipped", "skipped"):
         world.delivery(user, world.alert_event(), status=status, created_at=ago(60))
+    world.delivery(user, world.alert_event(), status="failed", failure_reason=None, created_at=ago(60))
     batched = [world.delivery(user, world.alert_event(), kind="digest", created_at=ago(60)) for _ in range(3)]
     world.digest(user, batched, created_at=ago(60 * 24 * 6))
     world.digest(user, channel="telegram", status="failed", created_at=ago(60 * 24 * 8))
@@ -142,7 +143,7 @@ def test_counts_are_those_of_the_engines_messages_of_the_window(world: World, lo
     world.delivery(user, world.alert_event(), kind="geri", status="sent")
     document = look()
     assert document["deliveries_24h"]["email"] == {
-        "instant": {"queued": 1, "sending": 1, "sent": 1, "failed": 1, "skipped": 2},
+        "instant": {"queued": 1, "sending": 1, "sent": 1, "failed": 2, "skipped": 2},
         "digest": {"queued": 1, "batched": 3},
     }
     assert document["digests_7d"]["email"] == {"queued": 1, "sending": 0, "sent": 0, "failed": 0, "skipped": 0}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from datetime import timedelta
 
 import pytest
 
+from src.alerts.messages import EventContent, Rendered
+from src.alerts.models import ChannelName
+from src.alerts.phases import send
 from src.alerts.rendering import Renderer
 from src.db.connection import Database
 from tests.factories import NOW, World
@@ -296,10 +300,10 @@ def test_a_message_that_cannot_be_rendered_fails_alone(
     sending.instants(people, "telegram", headline="Whole")
     render = Renderer.instant
 
-    def rendered(self: Renderer, content: object, channel: object) -> object:
-        if content.headline == "Broken":  # type: ignore[attr-defined]
+    def rendered(self: Renderer, content: EventContent, channel: ChannelName) -> Rendered:
+        if content.headline == "Broken":
             raise ValueError("not this one")
-        return render(self, content, channel)  # type: ignore[arg-type]
+        return render(self, content, channel)
 
     monkeypatch.setattr(Renderer, "instant", rendered)
     report = sending.run(max_send=2)
@@ -309,3 +313,18 @@ def test_a_message_that_cannot_be_rendered_fails_alone(
     ]
     assert len(provider.accepted) == 2
     assert report.counts["deliveries"]["failed"] == 2
+
+
+def test_the_garbage_collector_is_left_as_it_was(sending: Sending, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, render = [], Renderer.instant
+
+    def rendered(self: Renderer, content: EventContent, channel: ChannelName) -> Rendered:
+        found.append((gc.get_threshold()[0], gc.get_freeze_count() > 0))
+        return render(self, content, channel)
+
+    monkeypatch.setattr(Renderer, "instant", rendered)
+    before = gc.get_threshold()
+    sending.instants(sending.people(1))
+    sending.run()
+    assert found == [(send.COLLECT_AFTER, True)]
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -36,6 +37,9 @@ log = logging.getLogger(__name__)
 
 EXPIRE_CHUNK = 5000
 PING_SECONDS = 1.0
+COLLECT_AFTER = 20_000
+"""How many more objects make Python look for garbage while sending. After its usual 700, fewer than one exchange
+makes, it looks every twenty requests and finds nothing: a twentieth of the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +76,7 @@ def run(context: PhaseContext) -> SendReport:
     with context.database.session() as session:
         _prepare(session, context, tally, now)
     budget = SendBudget(context.rollout.max_send)
-    gc.freeze()  # what is loaded by now stays: the collector need not look at it again and again
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with _rare_collections(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         pumps = runner.run(_pump(context, tally, budget))
     failures = [pump.error for pump in pumps if pump.error]
     due = 0
@@ -91,6 +94,19 @@ def run(context: PhaseContext) -> SendReport:
         if not isinstance(failure, StoppedError):
             found += failure.findings
     return SendReport(tally.counts(), tally.recipients(), tuple(dict.fromkeys(found)))
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Let the garbage collector look less often, and not again and again at what is loaded by now."""
+    usual = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
+        gc.unfreeze()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -20,11 +20,11 @@ GROUP BY 1, 2
 SELECT queue, channel, reason, detail, count(*) AS count, max(last_at) AS last_at
 FROM (
     SELECT
-        'deliveries' AS queue, channel, failure_reason AS reason, last_error AS detail,
+        'deliveries' AS queue, channel, COALESCE(failure_reason, 'unknown') AS reason, last_error AS detail,
         COALESCE(claimed_at, created_at) AS last_at
     FROM user_alert_deliveries
-    WHERE failure_reason IS NOT NULL AND status = 'failed' AND created_at >= %(since)s AND NOT adopted
-        AND delivery_kind = 'instant' AND channel IN ('email', 'telegram', 'sms')
+    WHERE (failure_reason IS NOT NULL OR (failure_reason IS NULL AND sent_at IS NULL))
+        AND status = 'failed' AND created_at >= %(since)s AND NOT adopted AND delivery_kind = 'instant' AND channel IN ('email', 'telegram', 'sms')
     UNION ALL
     SELECT 'digests', channel, COALESCE(failure_reason, 'unknown'), last_error, COALESCE(claimed_at, created_at)
     FROM user_alert_digests

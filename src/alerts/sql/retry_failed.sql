@@ -1,15 +1,17 @@
 -- name: failed_deliveries
--- Instants that failed and were made since then; `refusal` says why one is left alone.
+-- Instants that failed and were made since then; `refusal` says why one is left alone. The index of what failed
+-- knows a row by its reason; what other software left without one is in the index of open rows.
 SELECT
     d.id, d.channel, d.failure_reason,
     CASE
-        WHEN d.failure_reason <> ALL(%(transient)s::text[]) THEN d.failure_reason
+        WHEN COALESCE(d.failure_reason <> ALL(%(transient)s::text[]), true) THEN COALESCE(d.failure_reason, 'unknown')
         WHEN e.created_at < %(oldest)s THEN 'expired'
         WHEN d.user_id <> ALL(%(allowed)s::bigint[]) THEN 'outside_allowlist'
     END AS refusal
 FROM user_alert_deliveries AS d
 JOIN alert_events AS e ON e.id = d.alert_event_id
-WHERE d.failure_reason IS NOT NULL AND d.status = 'failed' AND d.delivery_kind = 'instant'
+WHERE d.status = 'failed' AND d.delivery_kind = 'instant'
+    AND (d.failure_reason IS NOT NULL OR (d.failure_reason IS NULL AND d.sent_at IS NULL))
     AND d.channel IN ('email', 'telegram', 'sms') AND NOT d.adopted
     AND d.created_at >= %(since)s
 
