@@ -90,6 +90,19 @@ def test_what_a_killed_run_left_is_recovered_under_its_key(sending: Sending, pro
     assert [request["key"] for request in provider.requests] == ["4711b1f0-5c1e-4b3f-9a57-0242ac120002"]
 
 
+@pytest.mark.parametrize("name", EMAIL)
+def test_a_repeated_request_that_is_told_to_wait_goes_out_in_the_same_run(
+    sending: Sending, provider: Provider, name: str
+) -> None:
+    people = sending.people(3)
+    sending.instants(people)
+    killed(sending, people, name)
+    provider.script(name, Answer(429, {"name": "rate_limit_exceeded"}, {"Retry-After": "1"}))
+    sending.run(EMAIL[name])
+    assert sending.statuses() == {"sent": 3}
+    assert [request["key"] for request in provider.requests] == ["4711b1f0-5c1e-4b3f-9a57-0242ac120002"] * 2
+
+
 @pytest.mark.parametrize("fail", [False, True])
 @pytest.mark.parametrize("why", ["the window is over", "another provider", "no keys"])
 def test_without_a_key_that_protects_the_owners_rule_decides(

@@ -324,6 +324,7 @@ def test_the_garbage_collector_is_left_as_it_was(sending: Sending, monkeypatch: 
 
     monkeypatch.setattr(Renderer, "instant", rendered)
     before = gc.get_threshold()
+    assert before[0] < send.COLLECT_AFTER
     sending.instants(sending.people(1))
     sending.run()
     assert found == [(send.COLLECT_AFTER, True)]
