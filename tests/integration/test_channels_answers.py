@@ -50,9 +50,9 @@ OWN = {
     "telegram": {
         "rate_limited": WAIT, "unauthorized": SETUP, "wrong_token": SETUP, "blocked": BLOCKED, "deactivated": DEAD,
         "kicked": BLOCKED, "never_started": BLOCKED, "no_chat": DEAD,
-        "migrated": (Verdict.RETRY, Reason.INVALID_DESTINATION), "unparsable": SENT, "too_long": CONTENT,
-        "empty_text": CONTENT, "no_rights": BLOCKED, "other_400": CONTENT, "internal": TRANSIENT,
-        "bad_gateway_own": TRANSIENT,
+        "migrated": (Verdict.RETRY, Reason.INVALID_DESTINATION), "unparsable": SENT,
+        "accepted_unparsable": SENT, "too_long": CONTENT, "empty_text": CONTENT, "no_rights": BLOCKED,
+        "other_400": CONTENT, "internal": TRANSIENT, "bad_gateway_own": TRANSIENT,
     },
     "twilio": {
         "rate_limited": WAIT, "queue_full": WAIT, "internal": TRANSIENT, "unavailable_own": TRANSIENT,

@@ -225,6 +225,12 @@ def test_telegram_goes_once_more_as_plain_text_when_entities_do_not_parse(provid
     assert len(provider.accepted) == 1
 
 
+def test_telegram_that_was_accepted_is_not_sent_again_whatever_its_body_says(provider: Provider) -> None:
+    provider.script("telegram", "accepted_unparsable")
+    (outcome,) = send("telegram", provider.url, messages("telegram"))
+    assert (outcome.verdict, len(provider.requests)) == (Verdict.SENT, 1)
+
+
 def test_telegram_that_does_not_parse_twice_fails_for_good(provider: Provider) -> None:
     provider.script("telegram", "unparsable", "unparsable")
     (outcome,) = send("telegram", provider.url, messages("telegram"))

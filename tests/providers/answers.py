@@ -132,6 +132,7 @@ OWN: Mapping[str, Mapping[str, Answer]] = {
             400, "Bad Request: group chat was upgraded to a supergroup chat", migrate_to_chat_id=-1001234567890
         ),
         "unparsable": _telegram(400, 'Bad Request: can\'t parse entities: Unsupported start tag "x" at byte offset 5'),
+        "accepted_unparsable": _telegram(200, "Bad Request: can't parse entities"),
         "too_long": _telegram(400, "Bad Request: message is too long"),
         "empty_text": _telegram(400, "Bad Request: message text is empty"),
         "no_rights": _telegram(400, "Bad Request: not enough rights to send text messages to the chat"),

@@ -63,15 +63,10 @@ class CheckedChannel(ABC):
         """See `Channel.send`."""
         well_formed = DESTINATIONS[self.name]
         destinations = [well_formed(message.to) for message in messages]
-        good = [
-            message if message.to == to else message._replace(to=to)
-            for message, to in zip(messages, destinations, strict=True)
-            if to
-        ]
-        outcomes = await self.deliver(good, key) if good else []
-        if len(good) == len(messages):
-            return outcomes
-        accepted = iter(outcomes)
+        if destinations == [message.to for message in messages]:
+            return await self.deliver(messages, key)
+        good = [message._replace(to=to) for message, to in zip(messages, destinations, strict=True) if to]
+        accepted = iter(await self.deliver(good, key) if good else [])
         detail = f"{self.provider} not_sent"
         refused = Outcome(Verdict.FAILED, FailureReason.INVALID_DESTINATION, detail=detail, asked=False)
         return [next(accepted) if to else refused for to in destinations]

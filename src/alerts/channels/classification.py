@@ -60,7 +60,7 @@ def classify(provider: str, reply: Reply | NoReply, code: object, codes: Codes) 
     if isinstance(reply, NoReply):
         verdict = Verdict.HALT if reply.reason is FailureReason.CREDENTIALS else Verdict.RETRY
         return Outcome(verdict, reply.reason, unknown=reply.unknown, detail=f"{provider} {reply.detail}")
-    if 200 <= reply.status < 300:
+    if reply.accepted:
         return Outcome(Verdict.SENT)
     word = str(code) if isinstance(code, str | int) and re.fullmatch(r"[a-z_]{1,40}|\d{1,5}", str(code)) else ""
     rule = codes.get((reply.status, word)) or codes.get(word) or STATUSES.get(reply.status)

@@ -35,6 +35,11 @@ class Reply(NamedTuple):
     headers: Mapping[str, str]  # case-insensitive
     body: Any
 
+    @property
+    def accepted(self) -> bool:
+        """What the status says, whatever the body does: sending twice would be worse."""
+        return 200 <= self.status < 300
+
     def get(self, *path: str) -> Any:
         """The value at `path` in the body; None if it is not there."""
         value = self.body

@@ -61,14 +61,12 @@ class TelegramChannel(SingleChannel):
     async def deliver_one(self, message: Message) -> Outcome:
         markup = cut_telegram(message.body.text)
         reply = await self._post({"chat_id": _chat(message.to), "text": markup, "parse_mode": "HTML"})
-        code = _code(reply)
-        if code == "unparsable_entities":
+        if _code(reply) == "unparsable_entities":
             # Refused for certain, so a second request cannot send twice.
             reply = await self._post({"chat_id": _chat(message.to), "text": telegram_plain(markup)})
-            code = _code(reply)
-        outcome = classify(self.provider, reply, code, CODES)
-        if outcome.verdict is Verdict.SENT:
+        if isinstance(reply, Reply) and reply.accepted:
             return sent(reply.get("result", "message_id"))
+        outcome = classify(self.provider, reply, _code(reply), CODES)
         moved_to = reply.get("parameters", "migrate_to_chat_id")
         if isinstance(moved_to, int) and outcome.verdict is Verdict.FAILED:
             detail = "telegram 400 migrated"
@@ -85,7 +83,7 @@ def _chat(to: str) -> int | str:
 
 def _code(reply: Reply | NoReply) -> str | None:
     """The table's word for a refusal; None unless Telegram itself refused (its body says `ok: false`)."""
-    if isinstance(reply, NoReply) or reply.get("ok") is not False:
+    if isinstance(reply, NoReply) or reply.accepted or reply.get("ok") is not False:
         return None
     description = str(reply.get("description"))
     words = (word for phrase, word in PHRASES.items() if description.startswith(phrase))

@@ -95,14 +95,14 @@ class Pump:
         self.traffic.start(bool(self._lanes))
 
     def _start(self, claims: Claims) -> None:
-        """One batch a key, for the next free lane; rows that are not to be sent are only counted."""
+        """One batch a key, for the next free lane; rows that nobody should get are only counted."""
         unsent = not self.traffic.may_go_on()
         wanted = [row for row in claims.rows if row.key is not None]
         for key, rows in itertools.groupby(wanted, key=attrgetter("key")):
             self._compose(key, rows, claims.texts, unsent)
         tally = self.judge.tally
+        tally.add(claims.queue, "queued_selected", len(claims.rows))
         for row in claims.rows:
-            tally.add(row.queue, "queued_selected")
             if row.key is None:
                 reason = FailureReason(row.refusal or FailureReason.NO_LONGER_WANTED)
                 tally.refused(row.queue, self.judge.channel.name, reason)

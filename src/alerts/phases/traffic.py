@@ -38,8 +38,9 @@ _RECORDS = {queue: partial(Claimed, queue) for queue in Queue}
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Rows that one exchange has claimed, with what they say."""
+    """Rows of a queue that one exchange has claimed, with what they say."""
 
+    queue: Queue
     rows: list[Claimed]
     texts: Texts
 
@@ -175,10 +176,10 @@ class Traffic:
             steps.append(self.outbound.claiming(source, queue, one.limit, self.judge.per_request, now, oldest))
         claimed = await exchange(session, _RECORDS[queue], steps, seconds=EXCHANGE_SECONDS)
         try:
-            return Claims(claimed, await self.contents.load(session, claimed))
+            return Claims(queue, claimed, await self.contents.load(session, claimed))
         except DatabaseError as error:  # they are put back, as after a stop
             self.fail(error)
-            return Claims(claimed, NO_TEXTS)
+            return Claims(queue, claimed, NO_TEXTS)
 
     def collect(self) -> list[Claims]:
         """What exchanges have claimed; the requests count as in flight from now on."""
