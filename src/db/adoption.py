@@ -69,6 +69,7 @@ def _left(session: Session, table: Found) -> Left:
         condition
         for column, condition in (
             ("adopted", "adopted"),
+            ("sent_at", "sent_at IS NULL"),
             ("delivery_kind", "delivery_kind IN ('instant', 'digest')"),
         )
         if column in table.columns

@@ -26,6 +26,7 @@ class Found(NamedTuple):
     columns: Mapping[str, str]
     must_be_given: list[str]
     checks: list[dict[str, str]]
+    constraints: list[str]
     uniques: list[dict[str, Any]]
     user_columns: list[str]
     privileges: list[str]
@@ -66,6 +67,12 @@ def _differences(relation: Relation, found: Found) -> Iterator[tuple[str, str, s
     yield from _columns_differ(relation, found)
     for check in relation.checks:
         yield from _check_differs(name, check, found)
+    for constraint, migration in relation.constraints:
+        if constraint not in found.constraints:
+            mend = (
+                f"run src/db/migrations/{migration}.sql again, then ALTER TABLE {name} VALIDATE CONSTRAINT {constraint}"
+            )
+            yield "schema.check_missing", f"{name} has no valid constraint {constraint}", mend
     for unique in relation.unique:
         if not found.has_unique(relation, unique):
             columns = ", ".join(unique.columns)

@@ -49,13 +49,15 @@ class Unique(NamedTuple):
 
 
 class Relation(NamedTuple):
-    """A table or view, what the code reads and writes in it, and what it relies on."""
+    """A table or view, what the code reads and writes in it, and what it relies on. `constraints`: CHECKs on several
+    columns by name, each with the migration that makes it."""
 
     name: str
     columns: Mapping[str, Family]
     privileges: tuple[str, ...] = ("SELECT",)
     checks: tuple[Check, ...] = ()
     unique: tuple[Unique, ...] = ()
+    constraints: tuple[tuple[str, str], ...] = ()
 
     def own_rows_index(self, unique: Unique) -> str:
         """The name that migration 0006 gives to the index it makes."""
@@ -159,6 +161,7 @@ CONTRACT = (
                 "delivery_kind IN ('instant', 'digest') AND channel <> 'account'",
             ),
         ),
+        (("user_alert_deliveries_open_check", "0011_open_rows"),),
     ),
     Relation(
         "user_alert_digests",

@@ -1,8 +1,9 @@
 """Migrations: numbered SQL files, a ledger, one transaction each, under an advisory lock.
 
 `apply` is the only way the schema changes; runs never migrate. A database newer than the code is
-refused, and a file that changed after it was applied is named. An existing database is changed by
-additions only; what stands in the way of that is listed before anything is changed.
+refused, and a file that changed after it was applied is named. No column or table of an existing database is
+taken away; what stands in the way is listed before anything is changed. A run and a migration keep out of each
+other's way: code that is sending must not find that the schema has become another.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from src.db.adoption import OldMessages, duplicates, old_messages
 from src.db.catalogue import catalogue, differences
 from src.db.connection import Database, Session
 from src.db.failures import LOCKED
-from src.db.locks import lock_key
+from src.db.locks import lock_key, phase_lock_name
 from src.errors import DatabaseError, Finding
 
 DIRECTORY = Path(__file__).parent / "migrations"
@@ -123,8 +124,9 @@ def plan(session: Session) -> Plan:
 def apply(database: Database) -> list[Migration]:
     """Apply what is pending and return it. Two at once are safe: the second waits, then finds nothing.
 
-    A table that is busy is left alone for a moment and tried again, so that its users are never held up
-    for longer than `TABLE_LOCK_SECONDS`. Raises DatabaseError; what was applied until then stays.
+    A table that is busy is left alone for a moment and tried again, so that nobody waits for longer than
+    `TABLE_LOCK_SECONDS` behind a migration that waits itself; a run under way may end meanwhile. Who writes to a
+    table waits while an index of it is built. Raises DatabaseError; what was applied until then stays.
     """
     done: list[Migration] = []
     failures = 0
@@ -152,9 +154,21 @@ def _apply_next(session: Session) -> Migration | None:
             return None
         if in_the_way := now.findings or duplicates(session, catalogue(session)):
             raise DatabaseError(*in_the_way)
+        _keep_runs_out(session)
         migration = now.pending[0]
         session.execute(_LEDGER)
         session.execute(migration.sql)
         entry = {"version": migration.version, "name": migration.name, "checksum": migration.checksum}
         session.execute(_RECORD, entry)
         return migration
+
+
+def _keep_runs_out(session: Session) -> None:
+    """Until the transaction ends no phase of a run goes on, of whatever version of the code."""
+    try:
+        for phase in "abcd":
+            session.execute("SELECT pg_advisory_xact_lock(%(key)s)", {"key": lock_key(phase_lock_name(phase))})
+    except DatabaseError as error:
+        if error.findings[0].code != LOCKED:
+            raise
+        raise DatabaseError(Finding(LOCKED, "a run is under way: when it has ended, run this again")) from None

@@ -13,10 +13,13 @@ from typing import Any
 import psycopg2
 import pytest
 
+from src.alerts.models import Phase
 from src.db import migrate
 from src.db.connection import Database, Session
+from src.db.locks import RunLocks
 from src.errors import DatabaseError
 from tests.factories import NOW, World
+from tests.integration.busy import until
 from tests.integration.schema_dump import dump
 from tests.process import ROOT
 
@@ -148,6 +151,37 @@ def test_a_table_that_stays_busy_ends_in_a_clear_error(database: Database, monke
         with pytest.raises(DatabaseError) as caught:
             migrate.apply(database)
     assert [finding.code for finding in caught.value.findings] == ["database.locked"]
+
+
+def test_a_migration_waits_for_a_run(empty_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code of another version may be sending: what it is to write must still be as it knows it."""
+    monkeypatch.setattr(migrate, "TABLE_LOCK_SECONDS", 1)
+    monkeypatch.setattr(migrate, "ATTEMPTS", 2)
+    for phase in Phase:
+        with RunLocks(empty_database, "a run") as run:
+            assert run.try_phase(phase)
+            with pytest.raises(DatabaseError) as caught:
+                migrate.apply(empty_database)
+        (finding,) = caught.value.findings
+        assert str(finding) == "database.locked: a run is under way: when it has ended, run this again"
+    assert names(migrate.apply(empty_database)) == NAMES
+
+
+def test_no_run_goes_on_during_a_migration(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = migrate.Migration(len(NAMES) + 1, "blocked", "LOCK TABLE users")
+    steps = [*migrate.migrations(), blocked]
+    monkeypatch.setattr(migrate, "migrations", lambda: steps)
+    with ThreadPoolExecutor(1) as pool, database.session() as reader:
+        with reader.transaction():
+            reader.value("SELECT count(*) FROM users")
+            applied = pool.submit(migrate.apply, database)
+            until(
+                lambda: reader.value("SELECT count(*) FROM pg_locks WHERE locktype = 'relation' AND NOT granted") == 1
+            )
+            for phase in Phase:
+                with RunLocks(database, "a run") as run:
+                    assert not run.try_phase(phase)
+        assert names(applied.result()) == ["blocked"]
 
 
 OFFERS = [

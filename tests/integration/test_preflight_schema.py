@@ -8,12 +8,14 @@ from contextlib import suppress
 import pytest
 from psycopg2 import sql
 
+from src.db import migrate
 from src.db.catalogue import catalogue, differences
 from src.db.connection import Database, Session
 from src.db.contract import CONTRACT, Check, Relation, Unique
 from src.errors import Finding
 from src.settings import Secret
 from tests.database import Server
+from tests.factories import World
 
 TABLES = [relation for relation in CONTRACT if relation.name != "alert_plan_channels"]
 COLUMNS = [(relation, column) for relation in TABLES for column in relation.columns]
@@ -114,6 +116,25 @@ def test_a_missing_check_is_named_and_mended_as_told(session: Session, relation:
     )
     session.execute(finding.text.split(": ", 1)[1])
     assert told(session) == []
+
+
+@pytest.mark.parametrize("damage", ["ADD", "VALIDATE"])
+def test_a_constraint_that_is_missing_or_not_valid_is_named_and_mended_as_told(session: Session, damage: str) -> None:
+    """Without it what is queued again by other means would never be found, and nobody would know."""
+    session.execute("ALTER TABLE user_alert_deliveries DROP CONSTRAINT user_alert_deliveries_open_check")
+    world = World(session)
+    row = world.delivery(world.user(), world.alert_event(), failure_reason="timeout")
+    migration = (migrate.DIRECTORY / "0011_open_rows.sql").read_text(encoding="utf-8")
+    if damage == "VALIDATE":
+        session.execute(migration)
+    (finding,) = told(session)
+    assert finding.code == "schema.check_missing"
+    assert "user_alert_deliveries has no valid constraint user_alert_deliveries_open_check" in finding.text
+    if damage == "ADD":
+        session.execute(migration)
+    session.execute("ALTER TABLE user_alert_deliveries VALIDATE CONSTRAINT user_alert_deliveries_open_check")
+    assert told(session) == []
+    assert world.value("SELECT failure_reason FROM user_alert_deliveries WHERE id = %(id)s", id=row) is None
 
 
 MENDED = [

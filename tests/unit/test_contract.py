@@ -56,6 +56,7 @@ RELATION = Relation(
     ("SELECT", "INSERT"),
     (Check("status", frozenset({"queued", "sent"})),),
     (Unique(("id", "status"), "own"),),
+    (("together", "0001_it"),),
 )
 FOUND = Found(
     name="alert_events",
@@ -65,6 +66,7 @@ FOUND = Found(
     checks=[
         {"column": "status", "definition": "CHECK ((status = ANY (ARRAY['queued'::text, 'sent'::text, 'x'::text])))"}
     ],
+    constraints=["together"],
     uniques=[{"name": "any", "partial": False, "columns": ["id"]}],
     user_columns=[],
     privileges=["SELECT", "INSERT"],
@@ -91,6 +93,11 @@ CASES = {
     "check on something else": (
         FOUND._replace(checks=check("CHECK ((status <> 'queued'::text))")),
         "schema.check_missing: alert_events.status has no CHECK",
+    ),
+    "no constraint": (
+        FOUND._replace(constraints=["other"]),
+        "schema.check_missing: alert_events has no valid constraint together: run src/db/migrations/0001_it.sql again,"
+        " then ALTER TABLE alert_events VALIDATE CONSTRAINT together",
     ),
     "narrow check": (
         FOUND._replace(checks=check("CHECK ((status = 'queued'::text))")),

@@ -24,7 +24,8 @@ FROM (
         COALESCE(claimed_at, created_at) AS last_at
     FROM user_alert_deliveries
     WHERE (failure_reason IS NOT NULL OR (failure_reason IS NULL AND sent_at IS NULL))
-        AND status = 'failed' AND created_at >= %(since)s AND NOT adopted AND delivery_kind = 'instant' AND channel IN ('email', 'telegram', 'sms')
+        AND status = 'failed' AND created_at >= %(since)s AND NOT adopted AND delivery_kind = 'instant'
+        AND alert_event_id IS NOT NULL AND channel IN ('email', 'telegram', 'sms')
     UNION ALL
     SELECT 'digests', channel, COALESCE(failure_reason, 'unknown'), last_error, COALESCE(claimed_at, created_at)
     FROM user_alert_digests

@@ -7,7 +7,7 @@ FROM (
     SELECT user_id
     FROM user_alert_deliveries
     WHERE sent_at IS NULL AND failure_reason IS NULL AND delivery_kind = 'digest' AND NOT adopted
-        AND user_id > %(after)s
+        AND alert_event_id IS NOT NULL AND user_id > %(after)s
     ORDER BY user_id
     LIMIT %(limit)s
 ) AS chunk;
@@ -18,7 +18,7 @@ UPDATE user_alert_deliveries
 SET status = 'skipped', failure_reason = 'expired'
 WHERE
     sent_at IS NULL AND failure_reason IS NULL AND delivery_kind = 'digest' AND NOT adopted
-    AND status = 'queued' AND channel IN ('email', 'telegram')
+    AND alert_event_id IS NOT NULL AND status = 'queued' AND channel IN ('email', 'telegram')
     AND user_id > %(after)s AND user_id <= %(last)s
     AND (%(allowed)s::bigint[] IS NULL OR user_id = ANY(%(allowed)s::bigint[]))
     AND created_at < %(expired_before)s;
@@ -57,7 +57,7 @@ waiting AS MATERIALIZED (
     JOIN alert_events AS e ON e.id = d.alert_event_id AND e.created_at < w.window_end
     WHERE
         d.sent_at IS NULL AND d.failure_reason IS NULL AND d.delivery_kind = 'digest' AND NOT d.adopted
-        AND d.status = 'queued' AND d.channel IN ('email', 'telegram')
+        AND d.alert_event_id IS NOT NULL AND d.status = 'queued' AND d.channel IN ('email', 'telegram')
         AND d.user_id > %(after)s AND d.user_id <= %(last)s
 ),
 
@@ -103,7 +103,7 @@ marked AS (
     WHERE
         d.id = waiting.id
         AND d.sent_at IS NULL AND d.failure_reason IS NULL AND d.delivery_kind = 'digest' AND NOT d.adopted
-        AND d.status = 'queued' AND d.user_id > %(after)s AND d.user_id <= %(last)s
+        AND d.alert_event_id IS NOT NULL AND d.status = 'queued' AND d.user_id > %(after)s AND d.user_id <= %(last)s
     RETURNING g.id AS digest_id, d.id AS delivery_id
 ),
 

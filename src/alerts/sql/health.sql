@@ -1,7 +1,7 @@
 -- name: deliveries
 -- The last day's deliveries of the engine's channels and kinds, by status; each number is a range of an
--- index, so that its cost is that of counting. `batched`: gone into a digest. What failed without a reason is
--- counted with what is open, in a row of its own.
+-- index, so that its cost is that of counting. `batched`: gone into a digest. What was finished
+-- without a reason is among what is open, and counted there.
 SELECT c.channel, k.kind, n.status, n.number
 FROM unnest(ARRAY['email', 'telegram', 'sms']) AS c (channel)
 CROSS JOIN unnest(ARRAY['instant', 'digest']) AS k (kind)
@@ -28,13 +28,13 @@ UNION ALL
 SELECT channel, 'instant', status, count(*)
 FROM user_alert_deliveries
 WHERE sent_at IS NULL AND failure_reason IS NULL AND delivery_kind = 'instant' AND NOT adopted
-    AND status IN ('queued', 'sending', 'failed') AND created_at > %(day_ago)s
+    AND alert_event_id IS NOT NULL AND created_at > %(day_ago)s
 GROUP BY channel, status
 UNION ALL
 SELECT channel, 'digest', 'queued', count(*)
 FROM user_alert_deliveries
 WHERE sent_at IS NULL AND failure_reason IS NULL AND delivery_kind = 'digest' AND NOT adopted
-    AND created_at > %(day_ago)s
+    AND alert_event_id IS NOT NULL AND created_at > %(day_ago)s
 GROUP BY channel
 
 -- name: digests

@@ -12,7 +12,7 @@ FROM user_alert_deliveries AS d
 JOIN alert_events AS e ON e.id = d.alert_event_id
 WHERE d.status = 'failed' AND d.delivery_kind = 'instant'
     AND (d.failure_reason IS NOT NULL OR (d.failure_reason IS NULL AND d.sent_at IS NULL))
-    AND d.channel IN ('email', 'telegram', 'sms') AND NOT d.adopted
+    AND d.channel IN ('email', 'telegram', 'sms') AND NOT d.adopted AND d.alert_event_id IS NOT NULL
     AND d.created_at >= %(since)s
 
 -- name: failed_digests
@@ -37,6 +37,7 @@ ORDER BY channel, failure_reason, refusal
 -- name: requeue
 -- A chunk of them as if never tried. A key stays: its request may have gone out, and phase C repeats it.
 UPDATE {table} AS d
-SET status = 'queued', attempts = 0, next_retry_at = NULL, failure_reason = NULL, claimed_by = NULL, claimed_at = NULL
+SET status = 'queued', attempts = 0, next_retry_at = NULL, failure_reason = NULL, sent_at = NULL, claimed_by = NULL,
+    claimed_at = NULL
 WHERE d.status = 'failed'
     AND d.id IN (SELECT id FROM ({failed}) AS failed WHERE refusal IS NULL ORDER BY id LIMIT %(chunk)s)

@@ -23,6 +23,9 @@ SELECT
         JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND k.conkey = ARRAY[a.attnum]
         WHERE k.conrelid = c.oid AND k.contype = 'c'
     ), '[]') AS checks,
+    ARRAY(
+        SELECT k.conname::text FROM pg_constraint AS k WHERE k.conrelid = c.oid AND k.contype = 'c' AND k.convalidated
+    ) AS constraints,
     COALESCE((
         SELECT jsonb_agg(jsonb_build_object(
             'name', i.indexrelid::regclass::text,
