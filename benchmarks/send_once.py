@@ -63,7 +63,7 @@ def claim() -> dict[str, float]:
             step = outbound.claiming(Source.DUE, Queue.DELIVERIES, limit, 1, now, oldest)
             rows = await exchange(session, partial(Claimed, Queue.DELIVERIES), [step], seconds=10)
             seconds += time.perf_counter() - began
-            results = [Result(row.queue, row.id, Decision(MessageStatus.SENT, attempts=1)) for row in rows]
+            results = [Result(row.queue, row.id, row.key, Decision(MessageStatus.SENT, attempts=1)) for row in rows]
             await exchange(session, dict[str, Any], list(outbound.recording(results, [], now)), seconds=10)
             more = len(rows)
             claimed += more

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 from src.alerts.phases.outbound import Queue, statement
 from src.db.connection import Session, transaction_settings
@@ -16,6 +17,7 @@ PARAMS = {
     **dict.fromkeys(("now", "oldest", "keys_since"), "2026-01-16T12:00Z"),
     "allowed": None,
     "id": [1],
+    "key": [str(UUID(int=1))],
     **{
         name: [None]
         for name in ("attempts", "status", "reason", "next_retry_at", "detail", "provider_message_id", "keep_key")

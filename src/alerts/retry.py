@@ -46,7 +46,8 @@ def decide(
 
     `key_protects`: the provider takes idempotency keys. An unknown outcome without that protection is
     decided by ALERTS_UNKNOWN_OUTCOME. `repeated`: the message was in a request of unknown outcome before,
-    and only an answer about the message itself settles that.
+    and only an answer about the message itself settles that. While a key protects, the members of such a
+    request stay together: none is given up, whatever the number of attempts, and none is sent otherwise.
     """
     if outcome.verdict is Verdict.SENT:
         return Decision(MessageStatus.SENT, attempts=attempts + 1)
@@ -56,15 +57,16 @@ def decide(
     if outcome.verdict is Verdict.WAIT:
         due = None if outcome.wait_seconds is None else now + timedelta(seconds=outcome.wait_seconds)
         return Decision(MessageStatus.QUEUED, outcome.reason, attempts, due, keep_key)
-    if outcome.verdict is Verdict.SPLIT:
-        return Decision(MessageStatus.QUEUED, outcome.reason, attempts)
     if outcome.verdict is Verdict.HALT:
         return Decision(MessageStatus.QUEUED, outcome.reason, attempts, keep_key=keep_key)
+    spread = random.random() if jitter is None else jitter  # noqa: S311 - jitter is no secret
+    retry_at = now + backoff(attempts + 1, settings.retry_base, settings.retry_max, spread)
+    if outcome.verdict is Verdict.SPLIT:
+        return Decision(MessageStatus.QUEUED, outcome.reason, attempts, retry_at if keep_key else None, keep_key)
     if outcome.unknown and not keep_key and not settings.resend_unknown:
         return Decision(MessageStatus.FAILED, FailureReason.OUTCOME_UNKNOWN, attempts + 1)
-    if attempts + 1 >= settings.max_attempts:
-        return Decision(MessageStatus.FAILED, outcome.reason, attempts + 1, keep_key=keep_key)
+    if attempts + 1 >= settings.max_attempts and not keep_key:
+        return Decision(MessageStatus.FAILED, outcome.reason, attempts + 1)
     if outcome.moved_to:
         return Decision(MessageStatus.QUEUED, attempts=attempts + 1)
-    wait = backoff(attempts + 1, settings.retry_base, settings.retry_max, random.random() if jitter is None else jitter)  # noqa: S311 - jitter is no secret
-    return Decision(MessageStatus.QUEUED, outcome.reason, attempts + 1, now + wait, keep_key)
+    return Decision(MessageStatus.QUEUED, outcome.reason, attempts + 1, retry_at, keep_key)

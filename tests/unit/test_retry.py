@@ -44,13 +44,25 @@ TABLE = [
         Decision(QUEUED, Why.TIMEOUT, 1, after(60), keep_key=True),
     ),
     (Outcome(Verdict.RETRY, Why.TIMEOUT, unknown=True), 0, False, Decision(QUEUED, Why.TIMEOUT, 1, after(60))),
-    (Outcome(Verdict.RETRY, Why.TIMEOUT, unknown=True), 4, True, Decision(FAILED, Why.TIMEOUT, 5, keep_key=True)),
+    (
+        Outcome(Verdict.RETRY, Why.TIMEOUT, unknown=True),
+        4,
+        True,
+        Decision(QUEUED, Why.TIMEOUT, 5, after(960), keep_key=True),
+    ),
+    (Outcome(Verdict.RETRY, Why.TIMEOUT, unknown=True), 4, False, Decision(FAILED, Why.TIMEOUT, 5)),
 ]
 
 
 @pytest.mark.parametrize(("outcome", "attempts", "key_protects", "decision"), TABLE)
 def test_decisions(outcome: Outcome, attempts: int, key_protects: bool, decision: Decision) -> None:
     assert decide(outcome, attempts, Settings(), NOW, key_protects=key_protects, jitter=0) == decision
+
+
+def test_a_repeated_request_that_is_refused_as_a_whole_stays_whole() -> None:
+    outcome = Outcome(Verdict.SPLIT, Why.CONTENT_REJECTED)
+    decision = decide(outcome, 1, Settings(), NOW, key_protects=True, repeated=True, jitter=0)
+    assert decision == Decision(QUEUED, Why.CONTENT_REJECTED, 1, after(120), keep_key=True)
 
 
 def test_an_unknown_outcome_that_nothing_protects_fails_if_the_owner_says_so() -> None:

@@ -116,10 +116,11 @@ class Http:
         except aiohttp.ClientConnectorError:
             return NoReply(FailureReason.CONNECTION, unknown=False, detail="connect_failed")
         except asyncio.CancelledError:
-            if task not in self._overdue or task.uncancel():
-                raise
+            overdue = task in self._overdue and not task.uncancel()
             if response is not None:  # its status was read, and stands
                 return Reply(response.status, response.headers, None)
+            if not overdue:
+                raise
             return NoReply(FailureReason.TIMEOUT, unknown=True, detail="no_answer")
         except Exception:  # the parser of answers lets more types through than ClientError and OSError
             return NoReply(FailureReason.CONNECTION, unknown=True, detail="cut_off")

@@ -80,21 +80,24 @@ class SmtpChannel(SingleChannel):
     async def deliver_one(self, message: Message) -> Outcome:
         mail = mime(message, self._sender)
         mail["Date"] = formatdate()
-        async with self._slots:
-            dialogue = _Dialogue(self._server, self._idle)
-            try:
-                async with asyncio.timeout(TOTAL_SECONDS):
-                    await dialogue.send(self._sender.address, message.to, mail.as_bytes())
-            except aiosmtplib.SMTPResponseException as error:
-                return _answered(dialogue.stage, error.code)
-            except TimeoutError:
-                return _unanswered(dialogue.stage, FailureReason.TIMEOUT)
-            except OSError:
-                return _unanswered(dialogue.stage, FailureReason.CONNECTION)
-            except (aiosmtplib.SMTPException, InsecureLoginError):  # no login, or none that is safe
-                return _outcome(SETUP, dialogue.stage, "not_offered")
-            finally:
-                dialogue.finish()
+        dialogue = _Dialogue(self._server, self._idle)
+        try:
+            async with self._slots, asyncio.timeout(TOTAL_SECONDS):
+                await dialogue.send(self._sender.address, message.to, mail.as_bytes())
+        except aiosmtplib.SMTPResponseException as error:
+            return _answered(dialogue.stage, error.code)
+        except TimeoutError:
+            return _unanswered(dialogue.stage, FailureReason.TIMEOUT)
+        except OSError:
+            return _unanswered(dialogue.stage, FailureReason.CONNECTION)
+        except (aiosmtplib.SMTPException, InsecureLoginError):  # no login, or none that is safe
+            return _outcome(SETUP, dialogue.stage, "not_offered")
+        except asyncio.CancelledError:  # the run is cut off: what was not written can wait for the next
+            if dialogue.stage is Stage.CONTENT:
+                raise
+            return Outcome(Verdict.WAIT, asked=False)
+        finally:
+            dialogue.finish()
         return Outcome(Verdict.SENT, provider_message_id=mail["Message-ID"])
 
 

@@ -84,7 +84,7 @@ class Pacer:
 
     def permits(self, now: float) -> int | None:
         """How many requests have their turn within the horizon; None: any number."""
-        if now < self._paused_until:
+        if self.paused(now):
             return 0
         if not self._gap:
             return None
@@ -105,6 +105,10 @@ class Pacer:
     def wait(self, now: float) -> float:
         """Seconds until there is a permit."""
         return max(self._next - HORIZON - now if self._gap else 0.0, self._paused_until - now, 0.0)
+
+    def paused(self, now: float) -> bool:
+        """Whether no request may start, also one that has its turn already."""
+        return now < self._paused_until
 
     def pause(self, until: float) -> None:
         """No request has its turn before that moment."""

@@ -88,7 +88,7 @@ class _EventRow:
     headline: str
     body: str
     created_at: datetime
-    driver_event_ids: list[int]
+    driver_event_ids: list[int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ async def _rows(session: Session, record: type[R], name: str, **params: Any) -> 
 async def _load_events(session: Session, ids: Iterable[int]) -> dict[int, EventContent]:
     """Alerts with the news behind them, by id."""
     rows = await _rows(session, _EventRow, "events", ids=list(ids))
-    wanted = sorted({driver for row in rows for driver in row.driver_event_ids})
+    wanted = sorted({driver for row in rows for driver in row.driver_event_ids if driver is not None})
     found = await _rows(session, _DriverRow, "drivers", ids=wanted) if wanted else []
     drivers = {row.id: Driver(row.title, row.source_name, row.source_url) for row in found}
     return {

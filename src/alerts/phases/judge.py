@@ -72,7 +72,9 @@ class Judge:
             decision = decide(
                 outcome, row.attempts, self.settings, now, key_protects=key_protects, repeated=row.repeated
             )
-            results.append(Result(queue, row.id, decision, outcome.detail or None, outcome.provider_message_id))
+            results.append(
+                Result(queue, row.id, row.key, decision, outcome.detail or None, outcome.provider_message_id)
+            )
             self.tally.tried(queue, self.channel.name, row.user_id, outcome, decision.status)
             if outcome.verdict is Verdict.RETRY and outcome.reason in OUTAGES:
                 self._outages.append((row, decision.status))

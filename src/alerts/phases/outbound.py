@@ -111,10 +111,11 @@ class Claimed(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What to write about a claimed row."""
+    """What to write about a row that was claimed under `key`."""
 
     queue: Queue
     id: int
+    key: str | None
     decision: Decision
     detail: str | None = None
     provider_message_id: str | None = None
@@ -207,7 +208,7 @@ class Outbound:
         return Step(self._texts[queue, f"claim_{source}"], params)
 
     def recording(self, results: Sequence[Result], moves: Sequence[Move], now: datetime) -> Iterator[Step]:
-        """Write results; rows that this run no longer holds are left alone."""
+        """Write results; rows that this run no longer holds, or under another key, are left alone."""
         params = {**self._params, "now": now}
         alike = defaultdict[tuple[Queue, bool], list[Result]](list)
         for result in results:
@@ -230,6 +231,7 @@ def _sent_columns(results: Sequence[Result]) -> dict[str, list[Any]]:
     """What differs between rows that were sent, as one array a column."""
     return {
         "id": [result.id for result in results],
+        "key": [result.key for result in results],
         "attempts": [result.decision.attempts for result in results],
         "provider_message_id": [result.provider_message_id for result in results],
     }
@@ -239,6 +241,7 @@ def _columns(results: Sequence[Result]) -> dict[str, list[Any]]:
     """Results as one array a column."""
     return {
         "id": [result.id for result in results],
+        "key": [result.key for result in results],
         "status": [result.decision.status.value for result in results],
         "reason": [result.decision.reason and result.decision.reason.value for result in results],
         "attempts": [result.decision.attempts for result in results],

@@ -39,7 +39,7 @@ AT_ONCE = 10
 BLANK = Message("", 0, "", Rendered("", ""))
 """What is sent to nobody: the message of a row that is to be put back."""
 NOT_STARTED = Outcome(Verdict.WAIT, asked=False)
-"""A request that was claimed, and never made because the channel stopped before its turn."""
+"""A request that was claimed, and never made because the channel paused or stopped before its turn."""
 
 
 @dataclass(slots=True)
@@ -79,7 +79,10 @@ class Pump:
             self._enforce_limits()
         self.judge.breaker.finish()
         if self.judge.breaker.halted in OUTAGES and self.error is None:
-            await asyncio.to_thread(self._give_back)
+            try:
+                await asyncio.to_thread(self._give_back)
+            except DatabaseError as error:
+                self.traffic.fail(error)
 
     def _busy(self) -> bool:
         under_way = self._lanes or self._finished or self.traffic.busy
@@ -142,8 +145,10 @@ class Pump:
             if delay > 0:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._ended.wait(), delay)
-            if not self.traffic.may_go_on():
+            paused = self.judge.pacer.paused(time.monotonic())
+            if paused or not self.traffic.may_go_on():
                 batch.outcomes = [NOT_STARTED] * len(batch.rows)
+                self.judge.requeued = self.judge.requeued or paused
             else:
                 try:
                     batch.outcomes = await self.judge.channel.send([item.message for item in batch.rows], batch.key)
@@ -159,10 +164,11 @@ class Pump:
             self._wake.set()
 
     def _defect(self, error: Exception, members: int) -> Outcome:
-        """A defect of ours costs one message, not the run: a batch is sent again in smaller ones."""
+        """A defect of ours costs one message, not the run: a batch is sent again in smaller ones. One message's
+        is no answer of the provider's."""
         log.error("%s: %s", self.judge.channel.name, internal(error))
-        verdict = Verdict.FAILED if members == 1 else Verdict.SPLIT
-        return Outcome(verdict, FailureReason.CONTENT_REJECTED, detail=f"internal {type(error).__name__}")
+        verdict, detail = Verdict.FAILED if members == 1 else Verdict.SPLIT, f"internal {type(error).__name__}"
+        return Outcome(verdict, FailureReason.CONTENT_REJECTED, detail=detail, asked=members > 1)
 
     def _lane_done(self, lane: asyncio.Task[None]) -> None:
         self._lanes.discard(lane)
@@ -183,6 +189,10 @@ class Pump:
         now = time.monotonic()
         if not self.traffic.may_go_on():
             self._ended.set()
+            for batch in self._ready:  # lanes that were about to take them may be cut off before they do
+                batch.outcomes = [NOT_STARTED] * len(batch.rows)
+            self._finished += self._ready
+            self._ready.clear()
         if self.context.stop.reason is not None:
             self._cut_off = min(self._cut_off, now + GRACE_SECONDS)
         if self.context.stop.signal is not None:

@@ -19,7 +19,7 @@ from src.alerts.phases.context import PhaseContext
 from src.alerts.phases.judge import Judge
 from src.alerts.phases.outbound import CONNECTIONS, SOURCES, Claimed, Move, Outbound, Queue, Result, Source
 from src.db.exchange import exchange
-from src.errors import DatabaseError
+from src.errors import DatabaseError, internal
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,8 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class _Exchange:
-    """One exchange: what it writes, how many requests that answers, and how much it may claim from where.
+    """One exchange: what it writes, how many requests that answers, and how much it may claim from where, for
+    requests of how many messages.
     `round`: how often rows had been put back when it began; `requeues`: it puts some back itself; `slot`:
     which connection it has."""
 
@@ -58,8 +59,13 @@ class _Exchange:
     round: int
     source: int
     limit: int
-    requests: int
+    per_request: int
     slot: int
+
+    @property
+    def requests(self) -> int:
+        """How many it may claim."""
+        return -(-self.limit // self.per_request)
 
     @property
     def places(self) -> int:
@@ -141,11 +147,11 @@ class Traffic:
             return
         limit = self.judge.budget.reserve(self._room())
         if limit or self._unwritten:
-            requests = -(-limit // self.judge.per_request)
-            results, moves, requeues = self._unwritten, self.judge.moves, self.judge.requeued
+            judge, results = self.judge, self._unwritten
+            asked = judge.requeued, self._round, self._emptied, limit, judge.per_request
             slot = min({*range(MOST)} - {other.slot for other in self._under_way.values()})
-            one = _Exchange(results, moves, self._answered, requeues, self._round, self._emptied, limit, requests, slot)
-            self._unwritten, self.judge.moves, self.judge.requeued, self._answered = [], [], False, 0
+            one = _Exchange(results, judge.moves, self._answered, *asked, slot)
+            self._unwritten, judge.moves, judge.requeued, self._answered = [], [], False, 0
             task = asyncio.create_task(self._exchange(one))
             self._under_way[task] = one
             task.add_done_callback(lambda _: self.wake())
@@ -173,12 +179,12 @@ class Traffic:
         if one.limit:
             source, queue = SOURCES[one.source]
             oldest = now - self.context.settings.max_age
-            steps.append(self.outbound.claiming(source, queue, one.limit, self.judge.per_request, now, oldest))
+            steps.append(self.outbound.claiming(source, queue, one.limit, one.per_request, now, oldest))
         claimed = await exchange(session, _RECORDS[queue], steps, seconds=EXCHANGE_SECONDS)
         try:
             return Claims(queue, claimed, await self.contents.load(session, claimed))
-        except DatabaseError as error:  # they are put back, as after a stop
-            self.fail(error)
+        except Exception as error:  # they are put back, as after a stop
+            self.fail(_known(error))
             return Claims(queue, claimed, NO_TEXTS)
 
     def collect(self) -> list[Claims]:
@@ -189,10 +195,11 @@ class Traffic:
             self._linger_until = time.monotonic() + LINGER_SECONDS
             try:
                 claims = task.result()
-            except DatabaseError as error:
+            except Exception as error:  # whatever it is, other channels wait for these places
                 self._take_back(one)
-                self.fail(error)
+                self.fail(_known(error))
                 continue
+            self.give_up = float("inf")
             self._advance(one, len(claims.rows))
             keys = [row.key for row in claims.rows if row.key is not None]
             self.judge.budget.settle(one.limit - len(keys), 0)
@@ -215,3 +222,7 @@ class Traffic:
         self._answered += one.answered
         self.judge.requeued = self.judge.requeued or one.requeues
         self.judge.budget.settle(one.limit, 0)
+
+
+def _known(error: Exception) -> DatabaseError:
+    return error if isinstance(error, DatabaseError) else DatabaseError(internal(error))

@@ -18,22 +18,26 @@ WHERE channel = %(channel)s AND status = 'queued' AND send_key IS NOT NULL AND {
     AND (send_provider IS DISTINCT FROM %(provider)s OR send_key_at IS NULL OR send_key_at <= %(keys_since)s)
 
 -- name: unknown
--- The members of the oldest request of unknown outcome, if this run admits all of them.
+-- The members of the oldest request of unknown outcome, if this run admits all of them and nobody holds one.
 SELECT {columns}
-FROM (
-    SELECT send_key AS oldest
-    FROM {table}
-    WHERE channel = %(channel)s AND status = 'queued' AND send_key IS NOT NULL AND {ours}
-    GROUP BY send_key
-    HAVING count(*) <= %(limit)s
-        AND min(send_key_at) > %(keys_since)s
-        AND bool_and(next_retry_at IS NULL OR next_retry_at <= %(now)s)
-        AND bool_and(%(allowed)s::bigint[] IS NULL OR user_id = ANY(%(allowed)s::bigint[]))
-    ORDER BY min(id)
-    LIMIT 1
-) AS request
-JOIN {table} ON send_key = oldest AND channel = %(channel)s AND status = 'queued' AND {ours}
-FOR UPDATE OF {table} SKIP LOCKED
+FROM (SELECT *, count(*) OVER () AS free FROM (
+    SELECT {columns}, members
+    FROM (
+        SELECT send_key AS oldest, count(*) AS members
+        FROM {table}
+        WHERE channel = %(channel)s AND status = 'queued' AND send_key IS NOT NULL AND {ours}
+        GROUP BY send_key
+        HAVING count(*) <= %(limit)s
+            AND min(send_key_at) > %(keys_since)s
+            AND bool_and(next_retry_at IS NULL OR next_retry_at <= %(now)s)
+            AND bool_and(%(allowed)s::bigint[] IS NULL OR user_id = ANY(%(allowed)s::bigint[]))
+        ORDER BY min(id)
+        LIMIT 1
+    ) AS request
+    JOIN {table} ON send_key = oldest AND channel = %(channel)s AND status = 'queued' AND {ours}
+    FOR UPDATE OF {table} SKIP LOCKED
+) AS locked) AS request
+WHERE free = members
 
 -- name: due
 -- Rows to send now, in sending order.
@@ -115,13 +119,17 @@ ORDER BY place
 
 -- name: record_sent
 -- What nearly all rows become; see `record`, of which this is the short form. No index serves
--- IS NOT DISTINCT FROM, so rows are looked up by id, rather than all that are sending read for each.
+-- IS NOT DISTINCT FROM, so rows are looked up by id, rather than all that are sending read for each. The key tells
+-- one claim of a row from the next: a result that is written late, or twice, must not end another request.
 UPDATE {table} AS d
 SET status = 'sent', failure_reason = NULL, attempts = r.attempts, next_retry_at = NULL, last_error = NULL,
     provider_message_id = COALESCE(r.provider_message_id, d.provider_message_id), sent_at = %(now)s,
     send_key = NULL, send_key_at = NULL, send_provider = NULL
-FROM unnest(%(id)s::bigint[], %(attempts)s::int[], %(provider_message_id)s::text[]) AS r (id, attempts, provider_message_id)
+FROM unnest(
+    %(id)s::bigint[], %(key)s::uuid[], %(attempts)s::int[], %(provider_message_id)s::text[]
+) AS r (id, key, attempts, provider_message_id)
 WHERE d.id = r.id AND d.status IS NOT DISTINCT FROM 'sending' AND d.claimed_by = %(run_id)s
+    AND d.send_key IS NOT DISTINCT FROM r.key
 
 -- name: record
 -- Write what became of claimed rows; only the run that claimed a row may. The key stays on rows whose
@@ -136,10 +144,11 @@ SET status = r.status, failure_reason = CASE WHEN r.status <> 'queued' THEN r.re
     send_key_at = CASE WHEN r.keep_key THEN d.send_key_at END,
     send_provider = CASE WHEN r.keep_key THEN d.send_provider END
 FROM unnest(
-    %(id)s::bigint[], %(status)s::text[], %(reason)s::text[], %(attempts)s::int[], %(next_retry_at)s::timestamptz[],
+    %(id)s::bigint[], %(key)s::uuid[], %(status)s::text[], %(reason)s::text[], %(attempts)s::int[], %(next_retry_at)s::timestamptz[],
     %(detail)s::text[], %(provider_message_id)s::text[], %(keep_key)s::boolean[]
-) AS r (id, status, reason, attempts, next_retry_at, detail, provider_message_id, keep_key)
+) AS r (id, key, status, reason, attempts, next_retry_at, detail, provider_message_id, keep_key)
 WHERE d.id = r.id AND d.status IS NOT DISTINCT FROM 'sending' AND d.claimed_by = %(run_id)s
+    AND d.send_key IS NOT DISTINCT FROM r.key
 
 -- name: give_back
 -- Requests that made up an outage get their attempt back and are due again.

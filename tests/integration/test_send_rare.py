@@ -1,0 +1,325 @@
+"""What hardly ever happens between the engine, its database and a provider, and would then be sent twice, lost, or
+said to be what it is not. Each of these was found by looking for it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from src.alerts.messages import EventContent, Rendered
+from src.alerts.models import ChannelName
+from src.alerts.phases import pump, traffic
+from src.alerts.phases.context import Stop
+from src.alerts.phases.outbound import Outbound, Queue
+from src.alerts.rendering import Renderer
+from src.alerts.retry_failed import retry_failed
+from src.db.connection import Database, Session
+from src.db.exchange import Step
+from src.errors import DatabaseError, Finding
+from src.settings import Settings
+from tests.factories import NOW, World
+from tests.integration.busy import until
+from tests.integration.sending import BREVO, FAST, RESEND, TELEGRAM, Sending
+from tests.providers.answers import Answer
+from tests.providers.process import Provider
+from tests.providers.smtp import HANG, smtp_server
+
+MINUTE = timedelta(minutes=1)
+EMAIL = {"resend": RESEND, "brevo": BREVO}
+FAIL_UNKNOWN = {"ALERTS_UNKNOWN_OUTCOME": "fail"}
+GONE = DatabaseError(Finding("database.unreachable", "the answer was lost"))
+
+
+@pytest.fixture
+def sending(database: Database, world: World, provider: Provider) -> Sending:
+    return Sending(database, world, provider)
+
+
+def told_to_wait(seconds: int) -> Answer:
+    return Answer(429, {"ok": False, "parameters": {"retry_after": seconds}})
+
+
+def under_one_key(sending: Sending, provider: str) -> None:
+    """All queued instants were in one request of this provider, of which nobody knows the outcome."""
+    sending.world.execute(
+        "UPDATE user_alert_deliveries SET send_key = '4711b1f0-5c1e-4b3f-9a57-0242ac120002', send_key_at = %(at)s,"
+        " send_provider = %(provider)s",
+        at=NOW - 5 * MINUTE,
+        provider=provider,
+    )
+
+
+def test_a_result_whose_commit_was_not_confirmed_does_not_end_the_next_request(
+    sending: Sending, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is offered again when the row, queued by it, has been claimed anew; the new request's result counts."""
+    sending.instants(sending.people(40), "telegram")
+    provider.script(
+        "telegram", told_to_wait(1), *["ok"] * 31, default=Answer(accepts=True, seconds_before=0.5, seconds_after=2.5)
+    )
+    exchange, lost = traffic.exchange, threading.Event()
+
+    async def flaky(
+        session: Session, record: Callable[..., Any], steps: Sequence[Step], *, seconds: float
+    ) -> list[Any]:
+        rows = await exchange(session, record, steps, seconds=seconds)
+        if not lost.is_set() and any("queued" in (step.params.get("status") or ()) for step in steps):
+            lost.set()
+            await asyncio.to_thread(until, lambda: len(provider.requests) > 32)  # the one that had to wait, again
+            session.close()
+            raise GONE
+        return rows
+
+    monkeypatch.setattr(traffic, "exchange", flaky)
+    report = sending.run(TELEGRAM)
+    assert lost.is_set()
+    assert [finding.code for finding in report.errors] == ["database.unreachable"]
+    provider.script("telegram")
+    sending.run(TELEGRAM, later=20 * MINUTE)
+    assert sending.statuses() == {"sent": 40}
+    assert set(sending.accepted().values()) == {1}
+
+
+@pytest.mark.parametrize("name", EMAIL)
+def test_a_request_of_which_somebody_holds_a_row_waits_for_it(
+    sending: Sending, provider: Provider, database: Database, name: str
+) -> None:
+    """Without that row it would be another request; and the row alone under its key would be taken for a repeat."""
+    people = sending.people(3)
+    sending.instants(people)
+    under_one_key(sending, name)
+    with database.session() as other, other.transaction():
+        other.execute("SELECT FROM user_alert_deliveries WHERE user_id = %(id)s FOR UPDATE", {"id": people[1]})
+        sending.run(EMAIL[name])
+    assert (sending.statuses(), provider.requests) == ({"queued": 3}, [])
+    sending.run(EMAIL[name], later=MINUTE)
+    assert sending.statuses() == {"sent": 3}
+    assert sending.accepted() == sending.addresses(people)
+
+
+@pytest.mark.parametrize("name", EMAIL)
+def test_a_repeated_request_that_is_refused_for_one_member_stays_whole_while_its_key_protects(
+    sending: Sending, provider: Provider, name: str
+) -> None:
+    """It was accepted, and one of them has changed their address since: the others must not get it once more."""
+    people = sending.people(3)
+    sending.instants(people)
+    provider.script(name, "drop_accepted")
+    sending.run(EMAIL[name])
+    sending.world.execute("UPDATE users SET email = 'refused@example.com' WHERE id = %(id)s", id=people[0])
+    provider.script(name, default="invalid_parameter" if name == "brevo" else "validation_error")
+    sending.run(EMAIL[name], later=10 * MINUTE)
+    assert sending.statuses() == {"queued": 3}
+    assert len(set(sending.rows("send_key"))) == 1
+    provider.script(name)
+    sending.run(EMAIL[name], later=25 * MINUTE)
+    assert sending.statuses() == {"sent": 3}
+    assert sending.accepted() == sending.addresses(people)
+
+
+@pytest.mark.parametrize("name", EMAIL)
+def test_nobody_is_given_up_while_a_key_holds_them_together(sending: Sending, provider: Provider, name: str) -> None:
+    """One who is, and is tried again later under that key, would be taken for a repeat of what the others got."""
+    people = sending.people(3)
+    sending.instants(people)
+    sending.world.execute("UPDATE user_alert_deliveries SET attempts = 4 WHERE user_id = %(id)s", id=people[1])
+    (other,) = sending.people(1)
+    sending.digests([other])  # so that not every request is an outage
+    provider.script(name, default="gateway_timeout", to={f"user{other}@example.com": "ok"})
+    sending.run(EMAIL[name])
+    assert sending.rows("status, attempts") == [("queued", 1), ("queued", 5), ("queued", 1)]
+    provider.script(name)
+    sending.run(EMAIL[name], later=5 * MINUTE)
+    with sending.database.session() as session:
+        retry_failed(session, Settings(), Queue.DELIVERIES, timedelta(hours=24), NOW, execute=True)
+    sending.run(EMAIL[name], later=25 * MINUTE)
+    assert sending.statuses() == {"sent": 3}
+    assert sending.accepted() == sending.addresses([*people, other])
+
+
+def test_results_are_written_once_the_database_is_back_however_late(
+    sending: Sending, provider: Provider, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traffic, "RECORD_SECONDS", 0.7)
+    monkeypatch.setattr(traffic, "LINGER_SECONDS", 0.05)  # in which more answers come
+    people = sending.people(32)
+    sending.instants(people, "telegram")
+    slow = {f"{1000 + id}": Answer(accepts=True, seconds_after=2.5 + i * 0.004) for i, id in enumerate(people)}
+    provider.script("telegram", to=slow | {f"{1000 + people[0]}": Answer(accepts=True, seconds_after=0.5)})
+    with ThreadPoolExecutor(1) as aside:
+        run = aside.submit(sending.run, TELEGRAM)
+        until(lambda: len(provider.accepted) == 32)
+        world.rows(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND state = 'idle' AND pid <> pg_backend_pid()"
+        )
+        run.result()
+    assert sending.statuses() == {"sent": 32}
+
+
+def test_what_is_claimed_after_the_cut_off_is_put_back(
+    sending: Sending, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was never asked for, so that its outcome is not unknown."""
+    monkeypatch.setattr(pump, "GRACE_SECONDS", 0.5)
+    sending.instants(sending.people(8), "telegram")
+    world.execute(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.25); RETURN NEW; END'"
+    )
+    world.execute(
+        "CREATE TRIGGER slow BEFORE UPDATE ON user_alert_deliveries FOR EACH ROW"
+        " WHEN (NEW.status = 'sending') EXECUTE FUNCTION slow()"
+    )
+    stop = Stop(30)
+    with ThreadPoolExecutor(1) as aside:
+        run = aside.submit(sending.run, TELEGRAM | FAIL_UNKNOWN, stop=stop)
+        until(lambda: world.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
+        monkeypatch.setattr(stop, "_deadline", time.monotonic())
+        report = run.result()
+    assert report.counts["stop_reason"] == "deadline"
+    assert set(sending.rows("status, attempts")) == {("queued", 0)}
+
+
+@contextmanager
+def hanging_smtp_server() -> Iterator[int]:
+    """The port of one that never answers MAIL."""
+    ports: list[int] = []
+    done = threading.Event()
+
+    async def serve() -> None:
+        async with smtp_server({"MAIL": HANG}) as state:
+            ports.append(state.port)
+            await asyncio.to_thread(done.wait)
+
+    with ThreadPoolExecutor(1) as aside:
+        server = aside.submit(asyncio.run, serve())
+        until(lambda: ports)
+        try:
+            yield ports[0]
+        finally:
+            done.set()
+            server.result()
+
+
+def test_a_mail_whose_content_was_not_written_is_not_of_unknown_outcome(
+    sending: Sending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in a dialogue that is cut off before, nor while it waits for a connection."""
+    monkeypatch.setattr(pump, "GRACE_SECONDS", 0.5)
+    sending.instants(sending.people(12))
+    with hanging_smtp_server() as port:
+        smtp = {"EMAIL_PROVIDER": "smtp", "EMAIL_FROM": "a@example.com", "SMTP_URL": f"smtp://127.0.0.1:{port}"}
+        sending.run(smtp | FAIL_UNKNOWN, stop=Stop(1))
+    assert set(sending.rows("status, attempts")) == {("queued", 0)}
+
+
+def test_one_channels_defect_ends_that_channel_only(
+    sending: Sending, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its places under the cap come back: the others would wait for them."""
+    people = sending.people(6)
+    sending.instants(people[:1], "email")
+    sending.instants(people, "telegram")
+    exchange = traffic.exchange
+
+    async def defective(
+        session: Session, record: Callable[..., Any], steps: Sequence[Step], *, seconds: float
+    ) -> list[Any]:
+        if any(step.params.get("channel") == "email" for step in steps):
+            raise TypeError("anna@example.com")
+        return await exchange(session, record, steps, seconds=seconds)
+
+    monkeypatch.setattr(traffic, "exchange", defective)
+    began = time.monotonic()
+    report = sending.run(TELEGRAM | RESEND, max_send=5)
+    assert time.monotonic() - began < 10
+    assert sending.statuses(channel="telegram") == {"sent": 5, "queued": 1}
+    assert sending.statuses(channel="email") == {"queued": 1}
+    (finding,) = report.errors
+    assert (finding.code, "TypeError" in finding.text, "example.com" in str(finding)) == ("internal", True, False)
+
+
+def test_an_alert_whose_content_cannot_be_loaded_puts_its_rows_back(
+    sending: Sending, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = sending.people(2)
+    sending.instants(people, "telegram")
+    monkeypatch.setattr("src.alerts.phases.contents.EventContent", None)  # called, it raises TypeError
+    report = sending.run(TELEGRAM)
+    assert set(sending.rows("status, attempts")) == {("queued", 0)}
+    assert [finding.code for finding in report.errors] == ["internal"]
+    monkeypatch.undo()
+    sending.run({**FAST, **TELEGRAM}, later=MINUTE)
+    assert len(provider.accepted) == 2
+
+
+def test_an_alert_with_a_driver_that_is_null_goes_out(sending: Sending) -> None:
+    sending.instants(sending.people(1), "telegram", driver_event_ids=[1, None])
+    assert sending.run(TELEGRAM).errors == ()
+    assert sending.statuses() == {"sent": 1}
+
+
+def test_attempts_that_cannot_be_given_back_cost_no_other_channel_its_counts(
+    sending: Sending, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = sending.people(2)
+    sending.instants(people, "telegram")
+    sending.instants(people, "email")
+    provider.script("telegram", default="unavailable")
+
+    def broken(self: Outbound, queue: Queue, ids: Sequence[int]) -> set[int]:
+        raise GONE
+
+    monkeypatch.setattr(Outbound, "give_back", broken)
+    report = sending.run(TELEGRAM | RESEND)
+    assert report.counts["by_channel"]["email"]["sent"] == 2
+    assert [finding.code for finding in report.errors] == ["channel.halted.telegram", "database.unreachable"]
+
+
+def test_a_message_that_cannot_be_rendered_says_nothing_of_the_provider(
+    sending: Sending, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A channel whose every request was an outage is down, whatever else failed."""
+    people = sending.people(3)
+    sending.instants(people[:1], "telegram", headline="Broken")
+    sending.instants(people[1:], "telegram")
+    render = Renderer.instant
+
+    def rendered(self: Renderer, content: EventContent, channel: ChannelName) -> Rendered:
+        if content.headline == "Broken":
+            raise ValueError("not this one")
+        return render(self, content, channel)
+
+    monkeypatch.setattr(Renderer, "instant", rendered)
+    provider.script("telegram", default="unavailable")
+    report = sending.run(TELEGRAM)
+    assert report.counts["halted_channels"] == ["telegram"]
+    assert sending.rows("status, attempts") == [("failed", 1), ("queued", 0), ("queued", 0)]
+
+
+def test_nothing_that_has_its_turn_already_goes_out_during_a_pause(sending: Sending, provider: Provider) -> None:
+    """Such as the next messages to a busy chat, which are a second apart."""
+    sending.instants(sending.people(1), "telegram", events=6)
+    provider.script("telegram", "ok", told_to_wait(4), default="ok")
+    sending.run(TELEGRAM)
+    moments = [request["at"] for request in provider.requests]
+    assert min(moments[2:]) - moments[1] >= 4
+    assert set(sending.rows("status, attempts")) == {("sent", 1)}
+
+
+def test_a_status_that_was_read_stands_when_the_run_is_cut_off(
+    sending: Sending, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pump, "GRACE_SECONDS", 0.5)
+    sending.instants(sending.people(2), "telegram")
+    provider.script("telegram", default="stall")
+    sending.run(TELEGRAM | FAIL_UNKNOWN, stop=Stop(1))
+    assert sending.statuses() == {"sent": 2}
