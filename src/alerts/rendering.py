@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -124,7 +125,9 @@ class Renderer:
             assets=_line(", ".join(content.assets), 120),
             severity=SEVERITIES[min(max(content.severity, 1), 5)],
             kind=ALERT_TYPES.get(content.alert_type, "Alert"),
-            score=None if content.score is None else round(min(max(content.score, 0), 100)),
+            score=round(min(max(content.score, 0), 100))
+            if content.score is not None and isfinite(content.score)
+            else None,
             when=self._moment(content.created_at),
             drivers=tuple(_driver(driver) for driver in content.drivers[:MAX_DRIVERS]),
         )

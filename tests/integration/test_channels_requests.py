@@ -52,6 +52,11 @@ def test_brevo_single(provider: Provider) -> None:
     assert (outcome.provider_message_id or "").endswith("@smtp-relay.example.com>")
 
 
+def test_brevo_sender_name_is_as_long_as_brevo_takes(provider: Provider) -> None:
+    send("brevo", provider.url, messages("brevo"), EMAIL_FROM=f"{'Energy ' * 20}<alerts@example.org>")
+    assert len(provider.requests[0]["content"]["sender"]["name"]) <= 70
+
+
 def test_brevo_versions_hold_only_what_differs(provider: Provider) -> None:
     first, second, third = messages("brevo", 3)
     second = second._replace(body=Rendered("Other subject", BODY.text, BODY.html), unsubscribe_url=UNSUBSCRIBE)

@@ -13,8 +13,11 @@ import pytest
 
 from src.alerts.channels import smtp
 from src.alerts.channels.endpoints import Sender, SmtpServer
-from src.alerts.messages import Outcome, Verdict
+from src.alerts.messages import Message, Outcome, Rendered, Verdict
+from src.alerts.models import ChannelName
 from src.alerts.models import FailureReason as Reason
+from src.alerts.unsubscribe import unsubscribe_url
+from src.settings import read_settings
 from tests.integration.channel_calls import BODY, messages
 from tests.providers.smtp import DROP, HANG, smtp_server
 from tests.providers.smtp import SmtpServer as FakeServer
@@ -70,6 +73,36 @@ def test_mail_has_both_forms_and_all_headers() -> None:
     assert text is not None
     assert html is not None
     assert (text.get_content().strip(), html.get_content().strip()) == (BODY.text, BODY.html)
+
+
+def raw(message: Message) -> bytes:
+    """A mail as the server got it."""
+
+    async def once(channel: smtp.SmtpChannel, _server: FakeServer) -> None:
+        await channel.send([message], str(uuid4()))
+
+    return with_server({}, once).accepted[0]
+
+
+def test_an_unsubscribe_url_longer_than_a_line_stays_whole() -> None:
+    settings, _, _ = read_settings({"ALERTS_PUBLIC_URL": "https://a.example.org", "ALERTS_LINK_SECRET": "s" * 32})
+    url = unsubscribe_url(settings, 1, ChannelName.EMAIL)
+    assert url is not None
+    assert len(url) > 78
+    assert f"\r\nList-Unsubscribe: <{url}>\r\n".encode() in raw(messages("smtp")[0]._replace(unsubscribe_url=url))
+
+
+def test_an_unsubscribe_url_longer_than_a_line_may_be_is_left_out() -> None:
+    url = "https://a.example.org/" + "u" * 1000
+    assert b"List-Unsubscribe" not in raw(messages("smtp")[0]._replace(unsubscribe_url=url))
+
+
+@pytest.mark.parametrize("encoded", ["=?utf-8?q?x=0D=0AReply-To:_e@evil.example?=", "=?utf-8?b?DQoNCkJvZHk=?="])
+def test_a_headline_that_looks_encoded_makes_no_header_and_no_body(encoded: str) -> None:
+    mail = raw(messages("smtp", body=Rendered(f"High alert: {encoded}", "text", "<p>html</p>"))[0])
+    head = mail.partition(b"\r\n\r\n")[0]
+    assert b"\r\nReply-To:" not in mail
+    assert b"\r\nMIME-Version:" in head
 
 
 def test_repeat_keeps_its_message_id_and_other_messages_have_another() -> None:
@@ -173,3 +206,18 @@ def test_password_does_not_cross_a_network_in_the_clear(monkeypatch: pytest.Monk
     outcome, server = send({})
     assert outcome == Outcome(Verdict.HALT, Reason.CREDENTIALS, detail="smtp login not_offered")
     assert server.accepted == []
+
+
+def test_any_success_after_the_content_is_one() -> None:
+    outcome, server = send({"END": "200 accepted"})
+    assert (outcome.verdict, len(server.accepted)) == (Verdict.SENT, 1)
+
+
+def test_a_host_name_that_is_none_halts_the_channel() -> None:
+    async def run() -> Outcome:
+        channel = smtp.SmtpChannel(SmtpServer("mail..example.com", 587, False, "", ""), SENDER)
+        (outcome,) = await channel.send(messages("smtp"), str(uuid4()))
+        return outcome
+
+    outcome = asyncio.run(run())
+    assert (outcome.verdict, outcome.reason) == (Verdict.HALT, Reason.CREDENTIALS)

@@ -74,6 +74,14 @@ def test_a_high_index_is_a_spike_of_a_severity_by_its_height(
     assert rows == ([] if severity is None else [{"severity": severity, "score": score}] * 2)
 
 
+@pytest.mark.parametrize("score", [float("nan"), float("inf")])
+def test_a_score_that_is_no_number_is_no_spike(database: Database, world: World, score: float) -> None:
+    world.risk_index(score=50, at=NOW - 24 * HOUR)
+    world.risk_index(score=score)
+    world.asset_risk(score=score)
+    assert generated(database)["events_created"] == 0
+
+
 @pytest.mark.parametrize(
     ("earlier", "score", "hours", "spike"),
     [

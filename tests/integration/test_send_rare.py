@@ -126,6 +126,33 @@ def test_a_repeated_request_that_is_refused_for_one_member_stays_whole_while_its
 
 
 @pytest.mark.parametrize("name", EMAIL)
+@pytest.mark.parametrize("status", [500, 502, 520, 524])
+def test_a_gateway_that_fails_after_the_provider_accepted_does_not_make_it_twice(
+    sending: Sending, provider: Provider, name: str, status: int
+) -> None:
+    people = sending.people(3)
+    sending.instants(people)
+    provider.script(name, Answer(status, accepts=True), default="ok")
+    sending.run(EMAIL[name])
+    sending.run(EMAIL[name], later=10 * MINUTE)
+    assert sending.statuses() == {"sent": 3}
+    assert sending.accepted() == sending.addresses(people)
+
+
+@pytest.mark.parametrize("answer", ["half", "stall", "garbage"])
+def test_who_was_refused_is_asked_again_when_the_answer_cannot_be_read(
+    sending: Sending, provider: Provider, answer: str
+) -> None:
+    people = sending.people(3)
+    sending.instants(people)
+    provider.script("resend", answer, refuse=[f"user{people[1]}@example.com"])
+    sending.run(RESEND)
+    sending.run(RESEND, later=10 * MINUTE)
+    assert sending.rows("status") == ["sent", "failed", "sent"]
+    assert sending.accepted() == sending.addresses([people[0], people[2]])
+
+
+@pytest.mark.parametrize("name", EMAIL)
 def test_nobody_is_given_up_while_a_key_holds_them_together(sending: Sending, provider: Provider, name: str) -> None:
     """One who is, and is tried again later under that key, would be taken for a repeat of what the others got."""
     people = sending.people(3)

@@ -89,6 +89,11 @@ def test_one_destination_is_not_hurried_and_holds_up_no_other() -> None:
     assert [pacer.take(0, "a"), pacer.take(0, "a"), pacer.take(0, "b")] == [0, 1, pytest.approx(0.2)]
 
 
+def test_a_group_has_a_pace_of_its_own() -> None:
+    pacer = Pacer(None, per_destination=1, per_group=3)
+    assert [pacer.take(0, "-100"), pacer.take(0, "-100"), pacer.take(0, "7"), pacer.take(0, "7")] == [0, 3, 0, 1]
+
+
 def test_without_a_rate_there_is_no_limit_until_a_pause() -> None:
     pacer = Pacer(None)
     assert pacer.permits(5) is None

@@ -121,6 +121,12 @@ def test_international_domain_goes_out_in_its_ascii_form() -> None:
     assert email_address("a@bücher.example") == "a@xn--bcher-kva.example"
 
 
+def test_an_international_domain_is_nobody_elses() -> None:
+    """By IDNA 2003 it would be strasse.de, which may belong to somebody else."""
+    assert email_address("a@straße.de") == "a@xn--strae-oqa.de"
+    assert email_address("a@ex\u200dample.com") is None
+
+
 def test_usual_chats_and_phones_are_destinations() -> None:
     assert [chat_id(text) for text in ("42", "-1001234567890", "@energyriskiq")] == [
         "42",

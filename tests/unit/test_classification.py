@@ -77,6 +77,7 @@ def test_no_reply_says_whether_the_request_may_have_been_written() -> None:
         (reply(429, retry_after="Fri, 16 Jan 2026 12:00:20 GMT", date="Fri, 16 Jan 2026 12:00:00 GMT"), 20),
         (reply(429, retry_after="Fri, 16 Jan 2026 12:00:20 GMT"), 5),
         (reply(429, retry_after="Fri, 99 Jan 2026", date="Fri, 16 Jan 2026 12:00:00 GMT"), 5),
+        (reply(429, retry_after=f"Fri, 16 Jan 2026 12:00:20 +{'9' * 24}", date="Fri, 16 Jan 2026 12:00:00 GMT"), 5),
         (reply(429, ratelimit_reset="2.5"), 2.5),
         (reply(429, x_sib_ratelimit_reset="17"), 17),
         (reply(429, {"parameters": {"retry_after": 9}}, retry_after="30"), 9),

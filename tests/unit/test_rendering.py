@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from math import isfinite
 
 import pytest
 from hypothesis import given
@@ -248,12 +249,12 @@ def test_hourly_digest_is_named_after_its_local_hours() -> None:
 
 
 @pytest.mark.parametrize("severity", range(-1, 8))
-@pytest.mark.parametrize("score", [None, -5.0, 0.0, 69.6, 400.0])
+@pytest.mark.parametrize("score", [None, -5.0, 0.0, 69.6, 400.0, float("nan"), float("inf")])
 def test_any_severity_and_score_render(severity: int, score: float | None) -> None:
     event = replace(EVENT, severity=severity, score=score, region=None, drivers=(), body="")
     rendered = RENDERER.instant(event, EMAIL)
     assert "Global" in rendered.text
-    assert ("Risk score" in rendered.html) == (score is not None)
+    assert ("Risk score" in rendered.html) == (score is not None and isfinite(score))
 
 
 def test_sms_ends_with_the_link_uncut() -> None:

@@ -16,6 +16,7 @@ from src.alerts.channels.base import CheckedChannel, Limits
 from src.alerts.channels.classification import CONTENT, QUOTA, SENT_BEFORE, SETUP, Codes, classify, for_each, sent_as
 from src.alerts.channels.endpoints import Sender
 from src.alerts.channels.http import Http
+from src.alerts.channels.lengths import shorten
 from src.alerts.channels.mail import subject_of, unsubscribe_headers
 from src.alerts.messages import Message, Outcome, Verdict
 from src.alerts.models import ChannelName
@@ -32,6 +33,9 @@ CODES: Codes = {
 }
 
 
+LONGEST_NAME = 70
+
+
 class BrevoChannel(CheckedChannel):
     name = ChannelName.EMAIL
     provider = "brevo"
@@ -40,7 +44,7 @@ class BrevoChannel(CheckedChannel):
 
     def __init__(self, base_url: str, api_key: str, sender: Sender) -> None:
         self._http = Http(base_url, {"api-key": api_key, "Accept": "application/json"})
-        self._sender = {"email": sender.address} | ({"name": sender.name} if sender.name else {})
+        self._sender = {"email": sender.address} | ({"name": shorten(sender.name, LONGEST_NAME)} if sender.name else {})
 
     async def deliver(self, messages: Sequence[Message], key: str) -> list[Outcome]:
         reply = await self._http.post_json("/v3/smtp/email", self._payload(messages, key))

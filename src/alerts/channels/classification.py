@@ -48,8 +48,10 @@ STATUSES: Mapping[int, Rule] = {
     408: Rule(Verdict.RETRY, FailureReason.TIMEOUT),
     413: CONTENT,
     429: RATE,
-    504: UNSETTLED,  # the gateway passed the request on and heard nothing
+    503: TRANSIENT,  # not handled, it says
 }
+# A server, or a gateway, that failed on the way may have done its work before.
+STATUS_CLASSES: Mapping[int, Rule] = {5: UNSETTLED}
 
 Codes = Mapping[str | tuple[int, str], Rule]
 
@@ -66,7 +68,7 @@ def classify(provider: str, reply: Reply | NoReply, code: object, codes: Codes) 
     rule = codes.get((reply.status, word)) or codes.get(word) or STATUSES.get(reply.status)
     if rule is None:
         # A refusal without a code of the provider's comes from something in between.
-        rule = CONTENT if 400 <= reply.status < 500 and word else TRANSIENT
+        rule = CONTENT if 400 <= reply.status < 500 and word else STATUS_CLASSES.get(reply.status // 100, TRANSIENT)
     return Outcome(
         rule.verdict,
         rule.reason,
@@ -116,7 +118,7 @@ def _retry_after(value: str | None, date: str | None) -> object:
         return value
     try:
         return (parsedate_to_datetime(value) - parsedate_to_datetime(date)).total_seconds()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 

@@ -19,9 +19,11 @@ def email_address(text: str) -> str | None:
     """The address as it goes on the wire (an international domain in its ASCII form), or None."""
     local, at, domain = text.rpartition("@")
     if not domain.isascii():
+        from idna import IDNAError, encode  # here: its tables are large, and hardly any address needs them
+
         try:
-            domain = domain.encode("idna").decode("ascii")
-        except UnicodeError:
+            domain = encode(domain, uts46=True).decode("ascii")
+        except IDNAError:
             return None
     well_formed = at and len(local) <= 64 and _LOCAL.fullmatch(local) and _DOMAIN.fullmatch(domain)
     return f"{local}@{domain}" if well_formed and len(local) + len(domain) < 254 else None

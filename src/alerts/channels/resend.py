@@ -17,7 +17,7 @@ from src.alerts.channels.classification import (
     RATE,
     SENT_BEFORE,
     SETUP,
-    TRANSIENT,
+    UNSETTLED,
     Codes,
     Rule,
     classify,
@@ -26,7 +26,7 @@ from src.alerts.channels.classification import (
     sent_as,
 )
 from src.alerts.channels.endpoints import Sender
-from src.alerts.channels.http import Http
+from src.alerts.channels.http import Http, Reply
 from src.alerts.channels.mail import subject_of, unsubscribe_headers
 from src.alerts.messages import Message, Outcome, Verdict
 from src.alerts.models import ChannelName, FailureReason
@@ -39,8 +39,8 @@ CODES: Codes = {
     "invalid_idempotent_request": SENT_BEFORE,
     # The first request under this key is still under way: no outage, and its outcome is not known yet.
     "concurrent_idempotent_requests": Rule(Verdict.RETRY, FailureReason.RATE_LIMITED, unknown=True),
-    "application_error": TRANSIENT,
-    "internal_server_error": TRANSIENT,
+    "application_error": UNSETTLED,
+    "internal_server_error": UNSETTLED,
     "missing_api_key": SETUP,
     "restricted_api_key": SETUP,
     "invalid_api_key": SETUP,
@@ -49,6 +49,9 @@ CODES: Codes = {
     "validation_error": CONTENT,
     "missing_required_field": CONTENT,
 }
+
+
+UNREADABLE = Outcome(Verdict.RETRY, FailureReason.RATE_LIMITED, unknown=True, detail="resend 200 unreadable")
 
 
 class ResendChannel(CheckedChannel):
@@ -72,7 +75,9 @@ class ResendChannel(CheckedChannel):
             return for_each(outcome, len(messages))
         if len(emails) == 1:
             return [sent(reply.get("id"))]
-        return _each_of_batch(reply.get("data"), reply.get("errors"), len(messages))
+        if not (isinstance(reply, Reply) and reply.accepted):  # accepted before, under this key
+            return sent_as(None, len(messages))
+        return _each_of_batch(reply, len(messages))
 
     async def close(self) -> None:
         await self._http.close()
@@ -89,11 +94,16 @@ class ResendChannel(CheckedChannel):
         return {**email, "headers": headers} if headers else email
 
 
-def _each_of_batch(data: object, errors: object, count: int) -> list[Outcome]:
-    """`errors` names the refused by index; `data` has the ids of the others, in order."""
+def _each_of_batch(reply: Reply, count: int) -> list[Outcome]:
+    """`errors` names the refused by index; `data` has the ids of the others, in order. An answer that cannot be read
+    does not tell who was refused: the same request, under its key, gets it once more."""
+    data, errors = reply.get("data"), reply.get("errors")
     found = errors if isinstance(errors, list) else []
-    refused = {error["index"] for error in found if isinstance(error, dict) and isinstance(error.get("index"), int)}
-    ids = [item.get("id") for item in data if isinstance(item, dict)] if isinstance(data, list) else None
-    accepted = iter(sent_as(ids, count - len(refused & set(range(count)))))
+    named = {error["index"] for error in found if isinstance(error, dict) and isinstance(error.get("index"), int)}
+    refused = named & set(range(count))
+    ids = [item.get("id") for item in data if isinstance(item, dict)] if isinstance(data, list) else []
+    if len(ids) + len(refused) != count:
+        return [UNREADABLE] * count
+    accepted = iter(sent_as(ids, len(ids)))
     rejection = Outcome(Verdict.FAILED, FailureReason.CONTENT_REJECTED, detail="resend 200 refused_in_batch")
     return [rejection if index in refused else next(accepted) for index in range(count)]

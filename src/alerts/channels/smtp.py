@@ -90,7 +90,11 @@ class SmtpChannel(SingleChannel):
             return _unanswered(dialogue.stage, FailureReason.TIMEOUT)
         except OSError:
             return _unanswered(dialogue.stage, FailureReason.CONNECTION)
-        except (aiosmtplib.SMTPException, InsecureLoginError):  # no login, or none that is safe
+        except (
+            aiosmtplib.SMTPException,
+            InsecureLoginError,
+            UnicodeError,
+        ):  # no login, none that is safe, no host name
             return _outcome(SETUP, dialogue.stage, "not_offered")
         except asyncio.CancelledError:  # the run is cut off: what was not written can wait for the next
             if dialogue.stage is Stage.CONTENT:
@@ -167,6 +171,8 @@ class _Dialogue:
 
 
 def _answered(stage: Stage, code: int) -> Outcome:
+    if stage is Stage.CONTENT and 200 <= code < 300:  # the first digit says it (RFC 5321 4.2.1)
+        return Outcome(Verdict.SENT)
     if not 400 <= code < 600:
         return _unanswered(stage, FailureReason.CONNECTION)  # no SMTP answer at all
     transient, permanent = STAGES[stage]

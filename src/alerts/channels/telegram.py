@@ -49,7 +49,7 @@ KINDS = {400: "bad_request", 403: "forbidden"}
 class TelegramChannel(SingleChannel):
     name = ChannelName.TELEGRAM
     provider = "telegram"
-    limits = Limits(requests_per_second=30, seconds_per_destination=1)
+    limits = Limits(requests_per_second=30, seconds_per_destination=1, seconds_per_group=3)
 
     def __init__(self, base_url: str, token: str) -> None:
         self._http = Http(base_url, {})

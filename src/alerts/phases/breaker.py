@@ -73,13 +73,14 @@ DESTINATIONS_KEPT = 10_000
 
 class Pacer:
     """Spaces requests evenly. Times are monotonic seconds, `rate` is requests a second (None: no limit),
-    `per_destination` the least number of seconds between two requests to one destination."""
+    `per_destination` the least number of seconds between two requests to one destination, `per_group` to a group."""
 
-    def __init__(self, rate: float | None, per_destination: float = 0.0) -> None:
+    def __init__(self, rate: float | None, per_destination: float = 0.0, per_group: float = 0.0) -> None:
         self._gap = 1 / rate if rate else 0.0
         self._next = 0.0
         self._paused_until = 0.0
         self._per_destination = per_destination
+        self._per_group = per_group
         self._next_to: dict[str, float] = {}
 
     def permits(self, now: float) -> int | None:
@@ -97,7 +98,8 @@ class Pacer:
         self._next = start + self._gap
         if self._per_destination:
             start = max(start, self._next_to.get(destination, 0.0))
-            self._next_to[destination] = start + self._per_destination
+            group = destination.startswith("-")
+            self._next_to[destination] = start + (self._per_group if group else self._per_destination)
             if len(self._next_to) > DESTINATIONS_KEPT:
                 self._next_to = {to: moment for to, moment in self._next_to.items() if moment > now}
         return start

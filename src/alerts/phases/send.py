@@ -58,7 +58,7 @@ class SimulatedChannel(CheckedChannel):
         self._real = real
         self.name = real.name
         self.provider = real.provider
-        self.limits = replace(real.limits, requests_per_second=None, seconds_per_destination=0)
+        self.limits = replace(real.limits, requests_per_second=None, seconds_per_destination=0, seconds_per_group=0)
 
     async def deliver(self, messages: Sequence[Message], key: str) -> list[Outcome]:  # noqa: ARG002 - as `Channel` has it
         """Accept."""
@@ -173,7 +173,9 @@ def _make(channel: Channel, context: PhaseContext, tally: Tally, budget: SendBud
     if wished := settings.rate_limits.get(channel.name):
         per_request = max(min(per_request, wished // 60), 1)  # at most a second's worth at once
         rate = wished / 60 / per_request
-    pacer = Pacer(None if context.database.simulate else rate, channel.limits.seconds_per_destination)
+    limits = channel.limits
+    spaced = limits.seconds_per_destination, limits.seconds_per_group
+    pacer = Pacer(None if context.database.simulate else rate, *spaced)
     judge = Judge(channel, settings, budget, tally, pacer, per_request)
     return Pump(outbound, Contents(renderer, channel.name, settings), context, judge)
 

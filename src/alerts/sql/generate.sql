@@ -3,17 +3,18 @@
 -- name: spikes
 -- Regions and assets whose newest 7-day index, calculated within the look-back, is high or rose sharply.
 -- A spike is dated by the day (UTC) of its index, so that one index never alerts twice, whenever a run comes.
+-- What is no number (NaN, greater than Infinity to PostgreSQL) says nothing.
 WITH regional AS (
     SELECT DISTINCT ON (region) region, risk_score::numeric AS score, trend, calculated_at
     FROM risk_indices
-    WHERE window_days = 7 AND calculated_at > %(since)s AND calculated_at <= %(now)s
+    WHERE window_days = 7 AND calculated_at > %(since)s AND calculated_at <= %(now)s AND risk_score::numeric < 'Infinity'
     ORDER BY region, calculated_at DESC, id DESC
 ),
 
 assets AS (
     SELECT DISTINCT ON (asset, region) asset, region, risk_score::numeric AS score, direction, calculated_at
     FROM asset_risk
-    WHERE window_days = 7 AND calculated_at > %(since)s AND calculated_at <= %(now)s
+    WHERE window_days = 7 AND calculated_at > %(since)s AND calculated_at <= %(now)s AND risk_score::numeric < 'Infinity'
     ORDER BY asset, region, calculated_at DESC, id DESC
 ),
 
@@ -28,7 +29,7 @@ measured AS (
         SELECT i.risk_score::numeric AS score, i.calculated_at
         FROM risk_indices AS i
         WHERE
-            i.window_days = 7 AND i.region = regional.region
+            i.window_days = 7 AND i.region = regional.region AND i.risk_score::numeric < 'Infinity'
             AND i.calculated_at <= regional.calculated_at - interval '24 hours'
         ORDER BY i.calculated_at DESC, i.id DESC
         LIMIT 1
