@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def test_the_list_explains_every_task(runner: Runner) -> None:
 
 def test_every_option_is_explained() -> None:
     arguments = {(name, str(argument)): argument.help for name in namespace.task_names
-                 for argument in namespace[name].get_arguments()}  # fmt: skip
+                 for argument in deepcopy(namespace[name]).get_arguments()}  # fmt: skip
     assert [key for key, text in arguments.items() if not text] == []
 
 
