@@ -1,7 +1,8 @@
 """From a provider's reply to what the engine does: tables of data, and the few lines that read them.
 
 Only the status and the body's own code decide, never words found somewhere in a text. A 2xx was
-sent, whatever its body. The tables follow the providers' documents, one per channel module.
+sent, whatever its body (but see `resend` for the members of a batch). The tables follow the
+providers' documents, one per channel module.
 """
 
 from __future__ import annotations

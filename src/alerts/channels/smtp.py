@@ -90,11 +90,7 @@ class SmtpChannel(SingleChannel):
             return _unanswered(dialogue.stage, FailureReason.TIMEOUT)
         except OSError:
             return _unanswered(dialogue.stage, FailureReason.CONNECTION)
-        except (
-            aiosmtplib.SMTPException,
-            InsecureLoginError,
-            UnicodeError,
-        ):  # no login, none that is safe, no host name
+        except (aiosmtplib.SMTPException, InsecureLoginError, UnicodeError):  # no safe login, or no host name
             return _outcome(SETUP, dialogue.stage, "not_offered")
         except asyncio.CancelledError:  # the run is cut off: what was not written can wait for the next
             if dialogue.stage is Stage.CONTENT:

@@ -35,7 +35,7 @@ GROUP BY channel, failure_reason, refusal
 ORDER BY channel, failure_reason, refusal
 
 -- name: requeue
--- A chunk of them as if never tried. A key stays: its request may have gone out, and phase C repeats it.
+-- A chunk of them as if never tried. A key stays where there is one: its request may have gone out, and phase C repeats it.
 UPDATE {table} AS d
 SET status = 'queued', attempts = 0, next_retry_at = NULL, failure_reason = NULL, sent_at = NULL, claimed_by = NULL,
     claimed_at = NULL
