@@ -98,12 +98,12 @@ def _each_of_batch(reply: Reply, count: int) -> list[Outcome]:
     """`errors` names the refused by index; `data` has the ids of the others, in order. An answer that cannot be read
     does not tell who was refused: the same request, under its key, gets it once more."""
     data, errors = reply.get("data"), reply.get("errors")
+    if not isinstance(data, list):
+        return [UNREADABLE] * count
     found = errors if isinstance(errors, list) else []
     named = {error["index"] for error in found if isinstance(error, dict) and isinstance(error.get("index"), int)}
     refused = named & set(range(count))
-    ids = [item.get("id") for item in data if isinstance(item, dict)] if isinstance(data, list) else []
-    if len(ids) + len(refused) != count:
-        return [UNREADABLE] * count
-    accepted = iter(sent_as(ids, len(ids)))
+    ids = [item.get("id") for item in data if isinstance(item, dict)]
+    accepted = iter(sent_as(ids, count - len(refused)))
     rejection = Outcome(Verdict.FAILED, FailureReason.CONTENT_REJECTED, detail="resend 200 refused_in_batch")
     return [rejection if index in refused else next(accepted) for index in range(count)]
