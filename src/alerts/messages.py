@@ -94,3 +94,7 @@ class Outcome(NamedTuple):
     detail: str = ""
     moved_to: str | None = None
     asked: bool = True
+
+
+NOT_STARTED = Outcome(Verdict.WAIT, asked=False)
+"""A request that was claimed and never made: the channel paused or stopped before its turn."""

@@ -69,9 +69,8 @@ def _differences(relation: Relation, found: Found) -> Iterator[tuple[str, str, s
         yield from _check_differs(name, check, found)
     for constraint, migration in relation.constraints:
         if constraint not in found.constraints:
-            mend = (
-                f"run src/db/migrations/{migration}.sql again, then ALTER TABLE {name} VALIDATE CONSTRAINT {constraint}"
-            )
+            validate = f"ALTER TABLE {name} VALIDATE CONSTRAINT {constraint}"
+            mend = f"run src/db/migrations/{migration}.sql again, then {validate}"
             yield "schema.check_missing", f"{name} has no valid constraint {constraint}", mend
     for unique in relation.unique:
         if not found.has_unique(relation, unique):

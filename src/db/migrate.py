@@ -165,9 +165,9 @@ def _apply_next(session: Session) -> Migration | None:
 
 def _keep_runs_out(session: Session) -> None:
     """Until the transaction ends no phase of a run goes on, of whatever version of the code."""
+    keys = [lock_key(phase_lock_name(phase)) for phase in "abcd"]
     try:
-        for phase in "abcd":
-            session.execute("SELECT pg_advisory_xact_lock(%(key)s)", {"key": lock_key(phase_lock_name(phase))})
+        session.execute("SELECT pg_advisory_xact_lock(key) FROM unnest(%(keys)s::bigint[]) AS key", {"keys": keys})
     except DatabaseError as error:
         if error.findings[0].code != LOCKED:
             raise

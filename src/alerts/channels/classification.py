@@ -51,8 +51,6 @@ STATUSES: Mapping[int, Rule] = {
     429: RATE,
     503: TRANSIENT,  # not handled, it says
 }
-# A server, or a gateway, that failed on the way may have done its work before.
-STATUS_CLASSES: Mapping[int, Rule] = {5: UNSETTLED}
 
 Codes = Mapping[str | tuple[int, str], Rule]
 
@@ -67,9 +65,10 @@ def classify(provider: str, reply: Reply | NoReply, code: object, codes: Codes) 
         return Outcome(Verdict.SENT)
     word = str(code) if isinstance(code, str | int) and re.fullmatch(r"[a-z_]{1,40}|\d{1,5}", str(code)) else ""
     rule = codes.get((reply.status, word)) or codes.get(word) or STATUSES.get(reply.status)
-    if rule is None:
-        # A refusal without a code of the provider's comes from something in between.
-        rule = CONTENT if 400 <= reply.status < 500 and word else STATUS_CLASSES.get(reply.status // 100, TRANSIENT)
+    if rule is None and reply.status >= 500:  # a server, or a gateway, that failed may have done its work before
+        rule = UNSETTLED
+    elif rule is None:  # a refusal without a code of the provider's comes from something in between
+        rule = CONTENT if reply.status >= 400 and word else TRANSIENT
     return Outcome(
         rule.verdict,
         rule.reason,

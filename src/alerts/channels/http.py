@@ -55,6 +55,11 @@ class NoReply(NamedTuple):
     unknown: bool
     detail: str
 
+    @property
+    def accepted(self) -> bool:
+        """Nothing says so."""
+        return False
+
     def get(self, *_path: str) -> None:
         """There is no body."""
         return None

@@ -26,7 +26,7 @@ from src.alerts.channels.classification import (
     sent_as,
 )
 from src.alerts.channels.endpoints import Sender
-from src.alerts.channels.http import Http, Reply
+from src.alerts.channels.http import Http
 from src.alerts.channels.mail import subject_of, unsubscribe_headers
 from src.alerts.messages import Message, Outcome, Verdict
 from src.alerts.models import ChannelName, FailureReason
@@ -49,8 +49,6 @@ CODES: Codes = {
     "validation_error": CONTENT,
     "missing_required_field": CONTENT,
 }
-
-
 UNREADABLE = Outcome(Verdict.RETRY, FailureReason.RATE_LIMITED, unknown=True, detail="resend 200 unreadable")
 
 
@@ -75,9 +73,9 @@ class ResendChannel(CheckedChannel):
             return for_each(outcome, len(messages))
         if len(emails) == 1:
             return [sent(reply.get("id"))]
-        if not (isinstance(reply, Reply) and reply.accepted):  # accepted before, under this key
+        if not reply.accepted:  # but it was before, under this key
             return sent_as(None, len(messages))
-        return _each_of_batch(reply, len(messages))
+        return _each_of_batch(reply.get("data"), reply.get("errors"), len(messages))
 
     async def close(self) -> None:
         await self._http.close()
@@ -94,10 +92,9 @@ class ResendChannel(CheckedChannel):
         return {**email, "headers": headers} if headers else email
 
 
-def _each_of_batch(reply: Reply, count: int) -> list[Outcome]:
+def _each_of_batch(data: object, errors: object, count: int) -> list[Outcome]:
     """`errors` names the refused by index; `data` has the ids of the others, in order. An answer that cannot be read
     does not tell who was refused: the same request, under its key, gets it once more."""
-    data, errors = reply.get("data"), reply.get("errors")
     if not isinstance(data, list):
         return [UNREADABLE] * count
     found = errors if isinstance(errors, list) else []

@@ -18,7 +18,7 @@ from src.alerts.channels.base import Limits, SingleChannel
 from src.alerts.channels.classification import CONTENT, DEAD, SETUP, TRANSIENT, Rule
 from src.alerts.channels.endpoints import Sender, SmtpServer
 from src.alerts.channels.mail import mime
-from src.alerts.messages import Message, Outcome, Verdict
+from src.alerts.messages import NOT_STARTED, Message, Outcome, Verdict
 from src.alerts.models import ChannelName, FailureReason
 
 CONNECT_SECONDS = 10
@@ -95,7 +95,7 @@ class SmtpChannel(SingleChannel):
         except asyncio.CancelledError:  # the run is cut off: what was not written can wait for the next
             if dialogue.stage is Stage.CONTENT:
                 raise
-            return Outcome(Verdict.WAIT, asked=False)
+            return NOT_STARTED
         finally:
             dialogue.finish()
         return Outcome(Verdict.SENT, provider_message_id=mail["Message-ID"])

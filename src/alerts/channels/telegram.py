@@ -64,7 +64,7 @@ class TelegramChannel(SingleChannel):
         if _code(reply) == "unparsable_entities":
             # Refused for certain, so a second request cannot send twice.
             reply = await self._post({"chat_id": _chat(message.to), "text": telegram_plain(markup)})
-        if isinstance(reply, Reply) and reply.accepted:
+        if reply.accepted:
             return sent(reply.get("result", "message_id"))
         outcome = classify(self.provider, reply, _code(reply), CODES)
         moved_to = reply.get("parameters", "migrate_to_chat_id")

@@ -29,8 +29,6 @@ from src.db.exchange import Step
 _TEXTS = load_queries(Path(__file__).parent.parent / "sql", "send")
 KEY_MARGIN = timedelta(minutes=1)
 """How long before the end of its window a key is no longer relied on: longer than any request takes."""
-
-
 CONNECTIONS = 2
 """How many a channel has at most: two exchanges may be under way at once (`traffic`)."""
 KEY_PREFIX = 24
@@ -52,8 +50,6 @@ _DESTINATION = """CASE d.channel
         WHEN 'email' THEN CASE WHEN u.email_verified IS NOT FALSE THEN u.email END
         WHEN 'telegram' THEN u.telegram_chat_id
         ELSE u.phone_number END"""
-
-
 # The last two are true of what is queued or being sent, and are how the index of such rows knows it.
 _OUR_DELIVERIES = (
     "delivery_kind = 'instant' AND alert_event_id IS NOT NULL AND NOT adopted"
@@ -89,8 +85,6 @@ class Source(StrEnum):
 
 SOURCES = tuple((source, queue) for source in Source for queue in Queue)
 """In the order in which they are emptied; instants before digests."""
-
-
 _STATEMENTS = {queue: _statements(queue) for queue in Queue}
 
 
@@ -240,13 +234,10 @@ def _sent_columns(results: Sequence[Result]) -> dict[str, list[Any]]:
 def _columns(results: Sequence[Result]) -> dict[str, list[Any]]:
     """Results as one array a column."""
     return {
-        "id": [result.id for result in results],
-        "key": [result.key for result in results],
+        **_sent_columns(results),
         "status": [result.decision.status.value for result in results],
         "reason": [result.decision.reason and result.decision.reason.value for result in results],
-        "attempts": [result.decision.attempts for result in results],
         "next_retry_at": [result.decision.next_retry_at for result in results],
         "detail": [result.detail for result in results],
-        "provider_message_id": [result.provider_message_id for result in results],
         "keep_key": [result.decision.keep_key for result in results],
     }

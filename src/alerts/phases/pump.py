@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from src.alerts.messages import Message, Outcome, Rendered, Verdict
+from src.alerts.messages import NOT_STARTED, Message, Outcome, Rendered, Verdict
 from src.alerts.models import FailureReason
 from src.alerts.phases.contents import Contents, Texts
 from src.alerts.phases.context import PhaseContext
@@ -38,8 +38,6 @@ AT_ONCE = 10
 """How many lanes may be about to begin; found by trying, on loopback, with the default of 32 in flight."""
 BLANK = Message("", 0, "", Rendered("", ""))
 """What is sent to nobody: the message of a row that is to be put back."""
-NOT_STARTED = Outcome(Verdict.WAIT, asked=False)
-"""A request that was claimed, and never made because the channel paused or stopped before its turn."""
 
 
 @dataclass(slots=True)

@@ -148,9 +148,17 @@ class Traffic:
         limit = self.judge.budget.reserve(self._room())
         if limit or self._unwritten:
             judge, results = self.judge, self._unwritten
-            asked = judge.requeued, self._round, self._emptied, limit, judge.per_request
-            slot = min({*range(MOST)} - {other.slot for other in self._under_way.values()})
-            one = _Exchange(results, judge.moves, self._answered, *asked, slot)
+            one = _Exchange(
+                results,
+                judge.moves,
+                answered=self._answered,
+                requeues=judge.requeued,
+                round=self._round,
+                source=self._emptied,
+                limit=limit,
+                per_request=judge.per_request,
+                slot=min({*range(MOST)} - {other.slot for other in self._under_way.values()}),
+            )
             self._unwritten, judge.moves, judge.requeued, self._answered = [], [], False, 0
             task = asyncio.create_task(self._exchange(one))
             self._under_way[task] = one
