@@ -14,18 +14,13 @@ from typing import Any
 
 import pytest
 
-from src.alerts.messages import EventContent, Rendered
-from src.alerts.models import ChannelName
 from src.alerts.phases import pump, traffic
 from src.alerts.phases.context import Stop
 from src.alerts.phases.outbound import Outbound, Queue
-from src.alerts.rendering import Renderer
-from src.alerts.retry_failed import retry_failed
 from src.db.connection import Database, Session
 from src.db.exchange import Step
 from src.errors import DatabaseError, Finding
-from src.settings import Settings
-from tests.factories import NOW, World
+from tests.factories import World
 from tests.integration.busy import until
 from tests.integration.sending import BREVO, FAST, RESEND, TELEGRAM, Sending
 from tests.providers.answers import Answer
@@ -43,27 +38,17 @@ def sending(database: Database, world: World, provider: Provider) -> Sending:
     return Sending(database, world, provider)
 
 
-def told_to_wait(seconds: int) -> Answer:
-    return Answer(429, {"ok": False, "parameters": {"retry_after": seconds}})
-
-
-def under_one_key(sending: Sending, provider: str) -> None:
-    """All queued instants were in one request of this provider, of which nobody knows the outcome."""
-    sending.world.execute(
-        "UPDATE user_alert_deliveries SET send_key = '4711b1f0-5c1e-4b3f-9a57-0242ac120002', send_key_at = %(at)s,"
-        " send_provider = %(provider)s",
-        at=NOW - 5 * MINUTE,
-        provider=provider,
-    )
-
-
 def test_a_result_whose_commit_was_not_confirmed_does_not_end_the_next_request(
     sending: Sending, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is offered again when the row, queued by it, has been claimed anew; the new request's result counts."""
     sending.instants(sending.people(40), "telegram")
+    wait = Answer(429, {"ok": False, "parameters": {"retry_after": 1}})
     provider.script(
-        "telegram", told_to_wait(1), *["ok"] * 31, default=Answer(accepts=True, seconds_before=0.5, seconds_after=2.5)
+        "telegram",
+        wait,
+        *["ok"] * 31,
+        default=Answer(accepts=True, seconds_before=0.5, seconds_after=2.5),
     )
     exchange, lost = traffic.exchange, threading.Event()
 
@@ -86,90 +71,6 @@ def test_a_result_whose_commit_was_not_confirmed_does_not_end_the_next_request(
     sending.run(TELEGRAM, later=20 * MINUTE)
     assert sending.statuses() == {"sent": 40}
     assert set(sending.accepted().values()) == {1}
-
-
-@pytest.mark.parametrize("name", EMAIL)
-def test_a_request_of_which_somebody_holds_a_row_waits_for_it(
-    sending: Sending, provider: Provider, database: Database, name: str
-) -> None:
-    """Without that row it would be another request; and the row alone under its key would be taken for a repeat."""
-    people = sending.people(3)
-    sending.instants(people)
-    under_one_key(sending, name)
-    with database.session() as other, other.transaction():
-        other.execute("SELECT FROM user_alert_deliveries WHERE user_id = %(id)s FOR UPDATE", {"id": people[1]})
-        sending.run(EMAIL[name])
-    assert (sending.statuses(), provider.requests) == ({"queued": 3}, [])
-    sending.run(EMAIL[name], later=MINUTE)
-    assert sending.statuses() == {"sent": 3}
-    assert sending.accepted() == sending.addresses(people)
-
-
-@pytest.mark.parametrize("name", EMAIL)
-def test_a_repeated_request_that_is_refused_for_one_member_stays_whole_while_its_key_protects(
-    sending: Sending, provider: Provider, name: str
-) -> None:
-    """It was accepted, and one of them has changed their address since: the others must not get it once more."""
-    people = sending.people(3)
-    sending.instants(people)
-    provider.script(name, "drop_accepted")
-    sending.run(EMAIL[name])
-    sending.world.execute("UPDATE users SET email = 'refused@example.com' WHERE id = %(id)s", id=people[0])
-    provider.script(name, default="invalid_parameter" if name == "brevo" else "validation_error")
-    sending.run(EMAIL[name], later=10 * MINUTE)
-    assert sending.statuses() == {"queued": 3}
-    assert len(set(sending.rows("send_key"))) == 1
-    provider.script(name)
-    sending.run(EMAIL[name], later=25 * MINUTE)
-    assert sending.statuses() == {"sent": 3}
-    assert sending.accepted() == sending.addresses(people)
-
-
-@pytest.mark.parametrize("name", EMAIL)
-@pytest.mark.parametrize("status", [500, 502, 520, 524])
-def test_a_gateway_that_fails_after_the_provider_accepted_does_not_make_it_twice(
-    sending: Sending, provider: Provider, name: str, status: int
-) -> None:
-    people = sending.people(3)
-    sending.instants(people)
-    provider.script(name, Answer(status, accepts=True), default="ok")
-    sending.run(EMAIL[name])
-    sending.run(EMAIL[name], later=10 * MINUTE)
-    assert sending.statuses() == {"sent": 3}
-    assert sending.accepted() == sending.addresses(people)
-
-
-@pytest.mark.parametrize("answer", ["half", "stall", "garbage"])
-def test_who_was_refused_is_asked_again_when_the_answer_cannot_be_read(
-    sending: Sending, provider: Provider, answer: str
-) -> None:
-    people = sending.people(3)
-    sending.instants(people)
-    provider.script("resend", answer, refuse=[f"user{people[1]}@example.com"])
-    sending.run(RESEND)
-    sending.run(RESEND, later=10 * MINUTE)
-    assert sending.rows("status") == ["sent", "failed", "sent"]
-    assert sending.accepted() == sending.addresses([people[0], people[2]])
-
-
-@pytest.mark.parametrize("name", EMAIL)
-def test_nobody_is_given_up_while_a_key_holds_them_together(sending: Sending, provider: Provider, name: str) -> None:
-    """One who is, and is tried again later under that key, would be taken for a repeat of what the others got."""
-    people = sending.people(3)
-    sending.instants(people)
-    sending.world.execute("UPDATE user_alert_deliveries SET attempts = 4 WHERE user_id = %(id)s", id=people[1])
-    (other,) = sending.people(1)
-    sending.digests([other])  # so that not every request is an outage
-    provider.script(name, default="gateway_timeout", to={f"user{other}@example.com": "ok"})
-    sending.run(EMAIL[name])
-    assert sending.rows("status, attempts") == [("queued", 1), ("queued", 5), ("queued", 1)]
-    provider.script(name)
-    sending.run(EMAIL[name], later=5 * MINUTE)
-    with sending.database.session() as session:
-        retry_failed(session, Settings(), Queue.DELIVERIES, timedelta(hours=24), NOW, execute=True)
-    sending.run(EMAIL[name], later=25 * MINUTE)
-    assert sending.statuses() == {"sent": 3}
-    assert sending.accepted() == sending.addresses([*people, other])
 
 
 def test_results_are_written_once_the_database_is_back_however_late(
@@ -265,9 +166,8 @@ def test_one_channels_defect_ends_that_channel_only(
         return await exchange(session, record, steps, seconds=seconds)
 
     monkeypatch.setattr(traffic, "exchange", defective)
-    began = time.monotonic()
     report = sending.run(TELEGRAM | RESEND, max_send=5)
-    assert time.monotonic() - began < 10
+    assert report.counts["stop_reason"] == "max_send"
     assert sending.statuses(channel="telegram") == {"sent": 5, "queued": 1}
     assert sending.statuses(channel="email") == {"queued": 1}
     (finding,) = report.errors
@@ -309,37 +209,6 @@ def test_attempts_that_cannot_be_given_back_cost_no_other_channel_its_counts(
     report = sending.run(TELEGRAM | RESEND)
     assert report.counts["by_channel"]["email"]["sent"] == 2
     assert [finding.code for finding in report.errors] == ["channel.halted.telegram", "database.unreachable"]
-
-
-def test_a_message_that_cannot_be_rendered_says_nothing_of_the_provider(
-    sending: Sending, provider: Provider, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A channel whose every request was an outage is down, whatever else failed."""
-    people = sending.people(3)
-    sending.instants(people[:1], "telegram", headline="Broken")
-    sending.instants(people[1:], "telegram")
-    render = Renderer.instant
-
-    def rendered(self: Renderer, content: EventContent, channel: ChannelName) -> Rendered:
-        if content.headline == "Broken":
-            raise ValueError("not this one")
-        return render(self, content, channel)
-
-    monkeypatch.setattr(Renderer, "instant", rendered)
-    provider.script("telegram", default="unavailable")
-    report = sending.run(TELEGRAM)
-    assert report.counts["halted_channels"] == ["telegram"]
-    assert sending.rows("status, attempts") == [("failed", 1), ("queued", 0), ("queued", 0)]
-
-
-def test_nothing_that_has_its_turn_already_goes_out_during_a_pause(sending: Sending, provider: Provider) -> None:
-    """Such as the next messages to a busy chat, which are a second apart."""
-    sending.instants(sending.people(1), "telegram", events=6)
-    provider.script("telegram", "ok", told_to_wait(4), default="ok")
-    sending.run(TELEGRAM)
-    moments = [request["at"] for request in provider.requests]
-    assert min(moments[2:]) - moments[1] >= 4
-    assert set(sending.rows("status, attempts")) == {("sent", 1)}
 
 
 def test_a_status_that_was_read_stands_when_the_run_is_cut_off(

@@ -8,7 +8,10 @@ from datetime import timedelta
 
 import pytest
 
+from src.alerts.phases.outbound import Queue
+from src.alerts.retry_failed import retry_failed
 from src.db.connection import Database
+from src.settings import Settings
 from tests.factories import NOW, World
 from tests.integration.busy import until
 from tests.integration.sending import BREVO, RESEND, TELEGRAM, Sending
@@ -274,3 +277,88 @@ def test_a_dry_run_counts_recovery_and_changes_nothing(sending: Sending, provide
     assert (report.counts["recovered"], report.counts["deliveries"]["failed"]) == (3, 3)
     assert sending.world.rows("SELECT * FROM user_alert_deliveries ORDER BY id") == before
     assert provider.requests == []
+
+
+@pytest.mark.parametrize("name", EMAIL)
+def test_a_request_of_which_somebody_holds_a_row_waits_for_it(
+    sending: Sending, provider: Provider, database: Database, name: str
+) -> None:
+    """Without that row it would be another request; and the row alone under its key would be taken for a repeat."""
+    people = sending.people(3)
+    sending.instants(people)
+    killed(sending, people, name)
+    sending.world.execute("UPDATE user_alert_deliveries SET status = 'queued', claimed_by = NULL, claimed_at = NULL")
+    with database.session() as other, other.transaction():
+        other.execute("SELECT FROM user_alert_deliveries WHERE user_id = %(id)s FOR UPDATE", {"id": people[1]})
+        sending.run(EMAIL[name])
+    assert (sending.statuses(), provider.requests) == ({"queued": 3}, [])
+    sending.run(EMAIL[name], later=MINUTE)
+    assert sending.statuses() == {"sent": 3}
+    assert sending.accepted() == sending.addresses(people)
+
+
+@pytest.mark.parametrize("name", EMAIL)
+def test_a_repeated_request_that_is_refused_for_one_member_stays_whole_while_its_key_protects(
+    sending: Sending, provider: Provider, name: str
+) -> None:
+    """It was accepted, and one of them has changed their address since: the others must not get it once more."""
+    people = sending.people(3)
+    sending.instants(people)
+    provider.script(name, "drop_accepted")
+    sending.run(EMAIL[name])
+    sending.world.execute("UPDATE users SET email = 'refused@example.com' WHERE id = %(id)s", id=people[0])
+    provider.script(name, default="invalid_parameter" if name == "brevo" else "validation_error")
+    sending.run(EMAIL[name], later=10 * MINUTE)
+    assert sending.statuses() == {"queued": 3}
+    assert len(set(sending.rows("send_key"))) == 1
+    provider.script(name)
+    sending.run(EMAIL[name], later=25 * MINUTE)
+    assert sending.statuses() == {"sent": 3}
+    assert sending.accepted() == sending.addresses(people)
+
+
+@pytest.mark.parametrize("name", EMAIL)
+@pytest.mark.parametrize("status", [500, 502, 520, 524])
+def test_a_gateway_that_fails_after_the_provider_accepted_does_not_make_it_twice(
+    sending: Sending, provider: Provider, name: str, status: int
+) -> None:
+    people = sending.people(3)
+    sending.instants(people)
+    provider.script(name, Answer(status, accepts=True), default="ok")
+    sending.run(EMAIL[name])
+    sending.run(EMAIL[name], later=10 * MINUTE)
+    assert sending.statuses() == {"sent": 3}
+    assert sending.accepted() == sending.addresses(people)
+
+
+@pytest.mark.parametrize("answer", ["half", "stall", "garbage"])
+def test_who_was_refused_is_asked_again_when_the_answer_cannot_be_read(
+    sending: Sending, provider: Provider, answer: str
+) -> None:
+    people = sending.people(3)
+    sending.instants(people)
+    provider.script("resend", answer, refuse=[f"user{people[1]}@example.com"])
+    sending.run(RESEND)
+    sending.run(RESEND, later=10 * MINUTE)
+    assert sending.rows("status") == ["sent", "failed", "sent"]
+    assert sending.accepted() == sending.addresses([people[0], people[2]])
+
+
+@pytest.mark.parametrize("name", EMAIL)
+def test_nobody_is_given_up_while_a_key_holds_them_together(sending: Sending, provider: Provider, name: str) -> None:
+    """One who is, and is tried again later under that key, would be taken for a repeat of what the others got."""
+    people = sending.people(3)
+    sending.instants(people)
+    sending.world.execute("UPDATE user_alert_deliveries SET attempts = 4 WHERE user_id = %(id)s", id=people[1])
+    (other,) = sending.people(1)
+    sending.digests([other])  # so that not every request is an outage
+    provider.script(name, default="gateway_timeout", to={f"user{other}@example.com": "ok"})
+    sending.run(EMAIL[name])
+    assert sending.rows("status, attempts") == [("queued", 1), ("queued", 5), ("queued", 1)]
+    provider.script(name)
+    sending.run(EMAIL[name], later=5 * MINUTE)
+    with sending.database.session() as session:
+        retry_failed(session, Settings(), Queue.DELIVERIES, timedelta(hours=24), NOW, execute=True)
+    sending.run(EMAIL[name], later=25 * MINUTE)
+    assert sending.statuses() == {"sent": 3}
+    assert sending.accepted() == sending.addresses([*people, other])

@@ -292,20 +292,24 @@ def test_any_text_is_sent_on_every_channel(
         assert "<script" not in (message["html"] or "")
 
 
-def test_a_message_that_cannot_be_rendered_fails_alone(
-    sending: Sending, provider: Provider, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    people = sending.people(2)
-    sending.instants(people, "telegram", headline="Broken")
-    sending.instants(people, "telegram", headline="Whole")
-    render = Renderer.instant
+@pytest.fixture
+def unrenderable(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The headline of an alert that cannot be rendered."""
+    headline, render = "Broken", Renderer.instant
 
     def rendered(self: Renderer, content: EventContent, channel: ChannelName) -> Rendered:
-        if content.headline == "Broken":
+        if content.headline == headline:
             raise ValueError("not this one")
         return render(self, content, channel)
 
     monkeypatch.setattr(Renderer, "instant", rendered)
+    return headline
+
+
+def test_a_message_that_cannot_be_rendered_fails_alone(sending: Sending, provider: Provider, unrenderable: str) -> None:
+    people = sending.people(2)
+    sending.instants(people, "telegram", headline=unrenderable)
+    sending.instants(people, "telegram", headline="Whole")
     report = sending.run(max_send=2)
     assert sending.rows("status, failure_reason, attempts") == [
         *[("failed", "content_rejected", 1)] * 2,
@@ -313,6 +317,19 @@ def test_a_message_that_cannot_be_rendered_fails_alone(
     ]
     assert len(provider.accepted) == 2
     assert report.counts["deliveries"]["failed"] == 2
+
+
+def test_a_message_that_cannot_be_rendered_says_nothing_of_the_provider(
+    sending: Sending, provider: Provider, unrenderable: str
+) -> None:
+    """A channel whose every request was an outage is down, whatever else failed."""
+    people = sending.people(3)
+    sending.instants(people[:1], "telegram", headline=unrenderable)
+    sending.instants(people[1:], "telegram")
+    provider.script("telegram", default="unavailable")
+    report = sending.run(TELEGRAM)
+    assert report.counts["halted_channels"] == ["telegram"]
+    assert sending.rows("status, attempts") == [("failed", 1), ("queued", 0), ("queued", 0)]
 
 
 def test_the_garbage_collector_is_left_as_it_was(sending: Sending, monkeypatch: pytest.MonkeyPatch) -> None:

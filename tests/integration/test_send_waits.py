@@ -158,3 +158,13 @@ def test_one_chat_gets_a_message_a_second_while_others_go_on(sending: Sending, p
     assert min(after - before for before, after in itertools.pairwise(to_busy)) > 0.8
     rest = [request["at"] for request in provider.requests if request["content"]["chat_id"] != 1000 + busy]
     assert max(rest) < to_busy[1]
+
+
+def test_nothing_that_has_its_turn_already_goes_out_during_a_pause(sending: Sending, provider: Provider) -> None:
+    """Such as the next messages to a busy chat, which are a second apart."""
+    sending.instants(sending.people(1), "telegram", events=6)
+    provider.script("telegram", "ok", told_to_wait("telegram", 4), default="ok")
+    sending.run(TELEGRAM)
+    moments = [request["at"] for request in provider.requests]
+    assert min(moments[2:]) - moments[1] >= 4
+    assert set(sending.rows("status, attempts")) == {("sent", 1)}
