@@ -410,6 +410,25 @@ def test_the_old_messages_are_sent_if_asked_as_far_as_they_are_not_too_old(
     assert document["errors"] == []
 
 
+def test_what_was_being_sent_for_a_digest_waits_for_one_once_it_is_released(database: Database, world: World) -> None:
+    user, event = world.user(), world.alert_event()
+    item = world.delivery(user, event, kind="digest", status="sending", adopted=True)
+    instant = world.delivery(user, event, channel="telegram", status="sending", adopted=True)
+    assert adoption.include_old(database) == Released(2, 0)
+    rows = {row["id"]: row["status"] for row in world.rows("SELECT id, status FROM user_alert_deliveries")}
+    assert rows == {item: "queued", instant: "sending"}
+
+
+def test_what_was_sent_is_neither_counted_nor_released_whatever_its_status(database: Database, world: World) -> None:
+    user = world.user()
+    sent: dict[str, Any] = {"adopted": True, "sent_at": NOW, "status": "sending"}
+    world.delivery(user, world.alert_event(), **sent)
+    world.digest(user, **sent)
+    with database.session() as session:
+        assert migrate.plan(session).old == OldMessages(Left(), Left())
+    assert adoption.include_old(database) == Released(0, 0)
+
+
 def test_two_runs_in_a_row_send_nothing_twice(runner: Runner, adopted: World, tmp_path: Path) -> None:
     runner.run("--phase", "all", "--log-json", *AT)
     first = sent(tmp_path)

@@ -45,6 +45,14 @@ def test_only_transient_failures_are_queued_again(database: Database, world: Wor
         assert (report.total, report.requeued, report.left) == (0, 0, {reason or "unknown": 1})
 
 
+def test_a_time_of_sending_that_somebody_left_is_cleared(database: Database, world: World) -> None:
+    """Phase C would not find a queued row that has one, and the table does not take it."""
+    delivery = failed(world, "timeout", sent_at=NOW)
+    assert retry(database).requeued == 1
+    (row,) = world.rows("SELECT status, sent_at FROM user_alert_deliveries WHERE id = %(id)s", id=delivery)
+    assert row == {"status": "queued", "sent_at": None}
+
+
 def test_nothing_is_changed_unless_asked(database: Database, world: World) -> None:
     delivery = failed(world, "timeout")
     report = retry(database, execute=False)

@@ -168,3 +168,11 @@ def test_nothing_that_has_its_turn_already_goes_out_during_a_pause(sending: Send
     moments = [request["at"] for request in provider.requests]
     assert min(moments[2:]) - moments[1] >= 4
     assert set(sending.rows("status, attempts")) == {("sent", 1)}
+
+
+def test_a_group_gets_a_message_every_three_seconds(sending: Sending, provider: Provider) -> None:
+    sending.instants(sending.people(1, telegram_chat_id="'-1001234567890'"), "telegram", events=2)
+    sending.run(TELEGRAM)
+    assert sending.statuses() == {"sent": 2}
+    (between,) = seconds_between(provider)
+    assert between > 2.8
