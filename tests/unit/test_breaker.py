@@ -94,6 +94,22 @@ def test_a_group_has_a_pace_of_its_own() -> None:
     assert [pacer.take(0, "-100"), pacer.take(0, "-100"), pacer.take(0, "7"), pacer.take(0, "7")] == [0, 3, 0, 1]
 
 
+def test_destinations_are_forgotten_in_time_and_not_looked_through_at_every_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("src.alerts.phases.breaker.DESTINATIONS_KEPT", 10)
+    pacer = Pacer(None, per_destination=1)
+    memories = []
+    for number in range(1000):
+        pacer.take(0, str(number))
+        memories.append(pacer._next_to)
+    assert sum(after is not before for before, after in itertools.pairwise(memories)) < 10
+    assert pacer.take(0.5, "7") == 1
+    for number in range(1000, 3000):
+        pacer.take(number, str(number))
+    assert len(pacer._next_to) <= 10
+
+
 def test_without_a_rate_there_is_no_limit_until_a_pause() -> None:
     pacer = Pacer(None)
     assert pacer.permits(5) is None

@@ -66,9 +66,8 @@ class Breaker:
 
 HORIZON = 0.25
 """Seconds ahead for which requests are claimed, so that rows never wait in `sending` for their turn."""
-
-
 DESTINATIONS_KEPT = 10_000
+"""How many destinations are remembered before it is looked which of them may be written to again."""
 
 
 class Pacer:
@@ -82,6 +81,7 @@ class Pacer:
         self._per_destination = per_destination
         self._per_group = per_group
         self._next_to: dict[str, float] = {}
+        self._kept = DESTINATIONS_KEPT
 
     def permits(self, now: float) -> int | None:
         """How many requests have their turn within the horizon; None: any number."""
@@ -100,8 +100,9 @@ class Pacer:
             start = max(start, self._next_to.get(destination, 0.0))
             group = destination.startswith("-")
             self._next_to[destination] = start + (self._per_group if group else self._per_destination)
-            if len(self._next_to) > DESTINATIONS_KEPT:
+            if len(self._next_to) > self._kept:
                 self._next_to = {to: moment for to, moment in self._next_to.items() if moment > now}
+                self._kept = max(2 * len(self._next_to), DESTINATIONS_KEPT)  # else it would look at every request
         return start
 
     def wait(self, now: float) -> float:
