@@ -64,7 +64,7 @@ def claim() -> dict[str, float]:
             rows = await exchange(session, partial(Claimed, Queue.DELIVERIES), [step], seconds=10)
             seconds += time.perf_counter() - began
             results = [Result(row.queue, row.id, row.key, Decision(MessageStatus.SENT, attempts=1)) for row in rows]
-            await exchange(session, dict[str, Any], list(outbound.recording(results, [], now)), seconds=10)
+            await exchange(session, dict[str, Any], list(outbound.recording(results, now)), seconds=10)
             more = len(rows)
             claimed += more
         return {"seconds": seconds, "claimed": claimed}

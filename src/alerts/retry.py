@@ -11,6 +11,9 @@ from src.alerts.models import FailureReason, MessageStatus
 from src.settings import Settings
 
 JITTER = 0.2
+KEPT = timedelta(minutes=5)
+"""How long a request of unknown outcome waits at most to be repeated under its key, whatever its members have been
+through: it waits for the last of them, and Brevo's key ends after half an hour."""
 
 OUTAGES = frozenset({FailureReason.PROVIDER_UNAVAILABLE, FailureReason.TIMEOUT, FailureReason.CONNECTION})
 
@@ -55,12 +58,14 @@ def decide(
     if outcome.verdict is Verdict.FAILED:
         return Decision(MessageStatus.FAILED, outcome.reason, attempts + 1)
     if outcome.verdict is Verdict.WAIT:
-        due = None if outcome.wait_seconds is None else now + timedelta(seconds=outcome.wait_seconds)
+        wait = timedelta(seconds=outcome.wait_seconds or 0)
+        due = None if outcome.wait_seconds is None else now + (min(wait, KEPT) if keep_key else wait)
         return Decision(MessageStatus.QUEUED, outcome.reason, attempts, due, keep_key)
     if outcome.verdict is Verdict.HALT:
         return Decision(MessageStatus.QUEUED, outcome.reason, attempts, keep_key=keep_key)
     spread = random.random() if jitter is None else jitter  # noqa: S311 - jitter is no secret
-    retry_at = now + backoff(attempts + 1, settings.retry_base, settings.retry_max, spread)
+    wait = backoff(1 if keep_key else attempts + 1, settings.retry_base, settings.retry_max, spread)
+    retry_at = now + (min(wait, KEPT) if keep_key else wait)
     if outcome.verdict is Verdict.SPLIT:
         return Decision(MessageStatus.QUEUED, outcome.reason, attempts, retry_at if keep_key else None, keep_key)
     if outcome.unknown and not keep_key and not settings.resend_unknown:

@@ -83,6 +83,7 @@ CONTRACT = (
     Relation(
         "users",
         _columns(INTEGER="id", TEXT="email telegram_chat_id phone_number", BOOLEAN="email_verified", TIME="created_at"),
+        privileges=("SELECT", "UPDATE"),  # a Telegram group that moves gets its new id
         unique=(Unique(("id",)),),
     ),
     Relation("user_plans", _columns(INTEGER="user_id", TEXT="plan"), unique=(Unique(("user_id",)),)),

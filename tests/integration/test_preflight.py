@@ -160,7 +160,17 @@ def test_a_role_that_may_only_read(runner: Runner, world: World, limited_role: d
     document = checked(runner.run("--preflight", DATABASE_URL=limited_role["url"]))
     assert set(codes(document["errors"])) == {"database.read_only"}
     assert "database.read_only: the role lacks INSERT, UPDATE on user_alert_deliveries:" in " ".join(document["errors"])
+    assert "the role lacks UPDATE on users: GRANT UPDATE ON users TO that role" in " ".join(document["errors"])
     assert (document["db_ok"], document["migrations_ok"]) == (False, True)
+
+
+def test_a_role_that_may_store_a_chats_new_id_and_nothing_else_of_a_user(
+    runner: Runner, world: World, limited_role: dict[str, str]
+) -> None:
+    for right in ("SELECT ON ALL TABLES IN SCHEMA public", "UPDATE (telegram_chat_id) ON users"):
+        world.execute(sql.SQL("GRANT {} TO {}").format(sql.SQL(right), sql.Identifier(limited_role["name"])))
+    document = checked(runner.run("--preflight", DATABASE_URL=limited_role["url"]))
+    assert "users:" not in " ".join(document["errors"])
 
 
 def test_a_role_that_may_nothing(runner: Runner, limited_role: dict[str, str]) -> None:

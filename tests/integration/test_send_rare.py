@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from src.alerts.phases import pump, traffic
+from src.alerts.phases import exchanges, pump, traffic
 from src.alerts.phases.context import Stop
 from src.alerts.phases.outbound import Outbound, Queue
 from src.db.connection import Database, Session
@@ -50,7 +50,7 @@ def test_a_result_whose_commit_was_not_confirmed_does_not_end_the_next_request(
         *["ok"] * 31,
         default=Answer(accepts=True, seconds_before=0.5, seconds_after=2.5),
     )
-    exchange, lost = traffic.exchange, threading.Event()
+    exchange, lost = exchanges.exchange, threading.Event()
 
     async def flaky(
         session: Session, record: Callable[..., Any], steps: Sequence[Step], *, seconds: float
@@ -63,7 +63,7 @@ def test_a_result_whose_commit_was_not_confirmed_does_not_end_the_next_request(
             raise GONE
         return rows
 
-    monkeypatch.setattr(traffic, "exchange", flaky)
+    monkeypatch.setattr(exchanges, "exchange", flaky)
     report = sending.run(TELEGRAM)
     assert lost.is_set()
     assert [finding.code for finding in report.errors] == ["database.unreachable"]
@@ -91,6 +91,31 @@ def test_results_are_written_once_the_database_is_back_however_late(
         )
         run.result()
     assert sending.statuses() == {"sent": 32}
+
+
+@pytest.mark.parametrize("in_time", [False, True])
+def test_a_row_that_somebody_holds_keeps_no_other_result_from_being_written(
+    sending: Sending, provider: Provider, database: Database, monkeypatch: pytest.MonkeyPatch, in_time: bool
+) -> None:
+    """Such as one of a user who is being deleted. Its own result is written if that ends soon, else it is recovered."""
+    monkeypatch.setattr(exchanges, "EXCHANGE_SECONDS", 1.0)
+    monkeypatch.setattr(traffic, "LINGER_SECONDS", 0.05)  # in which more answers come
+    monkeypatch.setattr(traffic, "RECORD_SECONDS", 60 if in_time else 1.5)
+    people = sending.people(32)
+    sending.instants(people, "telegram")
+    provider.script("telegram", default=Answer(accepts=True, seconds_after=1))
+    with ThreadPoolExecutor(1) as aside, database.session() as other:
+        run = aside.submit(sending.run, TELEGRAM)
+        until(lambda: len(provider.accepted) == 32)
+        with other.transaction():
+            other.execute("SELECT FROM user_alert_deliveries WHERE user_id = %(id)s FOR UPDATE", {"id": people[0]})
+            until(lambda: sending.statuses() == {"sent": 31, "sending": 1})
+            if not in_time:
+                report = run.result()
+        report = run.result()
+    assert sending.statuses() == ({"sent": 32} if in_time else {"sent": 31, "sending": 1})
+    assert [finding.code for finding in report.errors] == ["database.canceled"]
+    assert set(sending.accepted().values()) == {1}
 
 
 def test_what_is_claimed_after_the_cut_off_is_put_back(
@@ -156,7 +181,7 @@ def test_one_channels_defect_ends_that_channel_only(
     people = sending.people(6)
     sending.instants(people[:1], "email")
     sending.instants(people, "telegram")
-    exchange = traffic.exchange
+    exchange = exchanges.exchange
 
     async def defective(
         session: Session, record: Callable[..., Any], steps: Sequence[Step], *, seconds: float
@@ -165,7 +190,7 @@ def test_one_channels_defect_ends_that_channel_only(
             raise TypeError("anna@example.com")
         return await exchange(session, record, steps, seconds=seconds)
 
-    monkeypatch.setattr(traffic, "exchange", defective)
+    monkeypatch.setattr(exchanges, "exchange", defective)
     report = sending.run(TELEGRAM | RESEND, max_send=5)
     assert report.counts["stop_reason"] == "max_send"
     assert sending.statuses(channel="telegram") == {"sent": 5, "queued": 1}

@@ -106,6 +106,21 @@ def test_a_repeated_request_that_is_told_to_wait_goes_out_in_the_same_run(
     assert [request["key"] for request in provider.requests] == ["4711b1f0-5c1e-4b3f-9a57-0242ac120002"] * 2
 
 
+def test_a_member_that_was_tried_often_does_not_hold_the_others_back_until_their_key_ends(
+    sending: Sending, provider: Provider
+) -> None:
+    people = sending.people(3)
+    sending.instants(people)
+    sending.world.execute("UPDATE user_alert_deliveries SET attempts = 4 WHERE user_id = %(id)s", id=people[0])
+    (other,) = sending.people(1)
+    sending.digests([other])  # so that not every request is an outage
+    provider.script("brevo", "drop_accepted")
+    for minutes in (0, 15, 31):  # 31: the key is relied on no longer
+        sending.run(BREVO, later=minutes * MINUTE)
+    assert sending.statuses() == {"sent": 3}
+    assert sending.accepted() == sending.addresses([*people, other])
+
+
 @pytest.mark.parametrize("fail", [False, True])
 @pytest.mark.parametrize("why", ["the window is over", "another provider", "no keys"])
 def test_without_a_key_that_protects_the_owners_rule_decides(

@@ -170,6 +170,7 @@ def test_a_channel_that_is_not_configured_holds_its_rows_until_they_expire(
     assert report.counts["deliveries"]["held_not_configured"] == 2
     assert report.counts["deliveries"]["left_queued"] == 0
     assert (report.counts["deliveries"]["skipped_expired"], report.counts["stop_reason"]) == (2, None)
+    assert report.counts["by_channel"]["sms"]["skipped"] == 2
     sending.run()
     assert sending.statuses(channel="sms") == {"sent": 2, "skipped": 2}
 
@@ -216,6 +217,20 @@ def test_a_group_that_moved_is_stored_and_used_in_the_same_run(sending: Sending,
     assert sending.statuses() == {"sent": 4}
     assert sending.world.value("SELECT telegram_chat_id FROM users WHERE id = %(id)s", id=one) == "-1001234567890"
     assert report.counts["deliveries"]["sent"] == 4
+
+
+def test_a_move_that_cannot_be_stored_costs_nobody_a_second_message(sending: Sending, provider: Provider) -> None:
+    people = sending.people(20)
+    sending.instants(people, "telegram")
+    sending.world.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;"
+        "CREATE TRIGGER refuse BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
+    provider.script("telegram", to={str(1000 + people[0]): "migrated"})
+    report = sending.run()
+    assert [finding.code for finding in report.errors] == ["database.error"]
+    assert sending.rows("status, failure_reason") == [("failed", "invalid_destination"), *[("sent", None)] * 19]
+    assert set(sending.accepted().values()) == {1}
 
 
 def test_a_user_who_changed_their_chat_meanwhile_keeps_the_new_one(sending: Sending, provider: Provider) -> None:

@@ -48,7 +48,7 @@ TABLE = [
         Outcome(Verdict.RETRY, Why.TIMEOUT, unknown=True),
         4,
         True,
-        Decision(QUEUED, Why.TIMEOUT, 5, after(960), keep_key=True),
+        Decision(QUEUED, Why.TIMEOUT, 5, after(60), keep_key=True),
     ),
     (Outcome(Verdict.RETRY, Why.TIMEOUT, unknown=True), 4, False, Decision(FAILED, Why.TIMEOUT, 5)),
 ]
@@ -62,7 +62,21 @@ def test_decisions(outcome: Outcome, attempts: int, key_protects: bool, decision
 def test_a_repeated_request_that_is_refused_as_a_whole_stays_whole() -> None:
     outcome = Outcome(Verdict.SPLIT, Why.CONTENT_REJECTED)
     decision = decide(outcome, 1, Settings(), NOW, key_protects=True, repeated=True, jitter=0)
-    assert decision == Decision(QUEUED, Why.CONTENT_REJECTED, 1, after(120), keep_key=True)
+    assert decision == Decision(QUEUED, Why.CONTENT_REJECTED, 1, after(60), keep_key=True)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Outcome(Verdict.RETRY, Why.TIMEOUT, unknown=True),
+        Outcome(Verdict.WAIT, Why.RATE_LIMITED, wait_seconds=1800),
+        Outcome(Verdict.SPLIT, Why.CONTENT_REJECTED),
+    ],
+)
+def test_a_request_of_unknown_outcome_is_repeated_long_before_its_key_ends(outcome: Outcome) -> None:
+    settings = Settings(retry_base=timedelta(hours=1))
+    decision = decide(outcome, 6, settings, NOW, key_protects=True, repeated=True, jitter=1)
+    assert (decision.next_retry_at, decision.keep_key) == (after(300), True)
 
 
 def test_an_unknown_outcome_that_nothing_protects_fails_if_the_owner_says_so() -> None:

@@ -129,7 +129,7 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
-class _Id:
+class RowId:
     id: int
 
 
@@ -201,7 +201,7 @@ class Outbound:
         params = {**self._params, **times, **own}
         return Step(self._texts[queue, f"claim_{source}"], params)
 
-    def recording(self, results: Sequence[Result], moves: Sequence[Move], now: datetime) -> Iterator[Step]:
+    def recording(self, results: Sequence[Result], now: datetime) -> Iterator[Step]:
         """Write results; rows that this run no longer holds, or under another key, are left alone."""
         params = {**self._params, "now": now}
         alike = defaultdict[tuple[Queue, bool], list[Result]](list)
@@ -210,15 +210,22 @@ class Outbound:
         for (queue, sent), rows in alike.items():
             columns = _sent_columns(rows) if sent else _columns(rows)
             yield Step(self._texts[queue, "record_sent" if sent else "record"], {**params, **columns})
+
+    def moving(self, moves: Sequence[Move]) -> Iterator[Step]:
+        """Store where Telegram groups have gone."""
         for move in moves:
             params = {"user_id": move.user_id, "old": move.old, "new": move.new}
             yield Step(self._texts[Queue.DELIVERIES, "move_telegram"], params)
+
+    def finding_held(self, queue: Queue, results: Sequence[Result]) -> Step:
+        """Tell which of the queue's rows somebody else holds."""
+        return Step(self._texts[queue, "held"], {"ids": [result.id for result in results if result.queue is queue]})
 
     def give_back(self, queue: Queue, ids: Sequence[int]) -> set[int]:
         """Return the attempts that an outage took, one for each time an id is there. The rows that got theirs:
         not those that were sent since, or failed for another reason."""
         params = {"ids": list(ids), "outages": sorted(OUTAGES)}
-        return {row.id for row in self.open().all(_Id, statement(queue, "give_back"), params)} if ids else set()
+        return {row.id for row in self.open().all(RowId, statement(queue, "give_back"), params)} if ids else set()
 
 
 def _sent_columns(results: Sequence[Result]) -> dict[str, list[Any]]:

@@ -20,9 +20,10 @@ from src.alerts.messages import NOT_STARTED, Message, Outcome, Rendered, Verdict
 from src.alerts.models import FailureReason
 from src.alerts.phases.contents import Contents, Texts
 from src.alerts.phases.context import PhaseContext
+from src.alerts.phases.exchanges import Claims
 from src.alerts.phases.judge import Batch, Judge, Outgoing
 from src.alerts.phases.outbound import Claimed, Outbound, Queue
-from src.alerts.phases.traffic import Claims, Traffic
+from src.alerts.phases.traffic import Traffic
 from src.alerts.retry import OUTAGES
 from src.errors import DatabaseError, internal
 

@@ -20,7 +20,7 @@ from src.alerts.channels.base import Channel, CheckedChannel
 from src.alerts.channels.configuration import configuration
 from src.alerts.channels.registry import open_channels
 from src.alerts.messages import Message, Outcome, Verdict
-from src.alerts.models import ChannelName, StopReason
+from src.alerts.models import ChannelName, FailureReason, StopReason
 from src.alerts.phases.breaker import Pacer
 from src.alerts.phases.contents import Contents
 from src.alerts.phases.context import PhaseContext
@@ -49,6 +49,11 @@ class SendReport:
     counts: dict[str, Any]
     recipients: list[dict[str, Any]] | None
     errors: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Expired:
+    channel: str
 
 
 class SimulatedChannel(CheckedChannel):
@@ -90,6 +95,7 @@ def run(context: PhaseContext) -> SendReport:
     if tally.stop_reason is None and tally.halted:
         tally.stop_reason = StopReason.CHANNEL_HALTED
     found = [_halted(pump) for pump in pumps if pump.judge.breaker.halted]
+    found += [finding for pump in pumps for finding in pump.traffic.findings]
     for failure in failures:
         if not isinstance(failure, StoppedError):
             found += failure.findings
@@ -135,8 +141,10 @@ def _prepare(session: Session, context: PhaseContext, tally: Tally, now: datetim
         expired = EXPIRE_CHUNK
         while held and expired == EXPIRE_CHUNK and context.proceed():
             with session.transaction():
-                expired = session.execute(statement(queue, f"expire_held_{queue}"), params)
-            tally.add(queue, "skipped_expired", expired)
+                rows = session.all(_Expired, statement(queue, f"expire_held_{queue}"), params)
+            expired = len(rows)
+            for row in rows:
+                tally.refused(queue, ChannelName(row.channel), FailureReason.EXPIRED)
 
 
 async def _pump(context: PhaseContext, tally: Tally, budget: SendBudget) -> list[Pump]:

@@ -12,70 +12,31 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
-from src.alerts.phases.contents import NO_TEXTS, Contents, Texts
+from src.alerts.phases.contents import Contents
 from src.alerts.phases.context import PhaseContext
+from src.alerts.phases.exchanges import Claims, Exchange, known
 from src.alerts.phases.judge import Judge
-from src.alerts.phases.outbound import CONNECTIONS, SOURCES, Claimed, Move, Outbound, Queue, Result, Source
-from src.db.exchange import exchange
-from src.errors import DatabaseError, internal
+from src.alerts.phases.outbound import CONNECTIONS, SOURCES, Outbound, Result, Source
+from src.errors import DatabaseError, Finding
 
 log = logging.getLogger(__name__)
 
 MOST = CONNECTIONS
 """How many exchanges may be under way."""
-EXCHANGE_SECONDS = 10.0
-"""How long the database may take for one."""
 LINGER_SECONDS = 0.0005
 """How long after an exchange the next one waits for answers, unless half of the places are free already."""
 RECORD_SECONDS = 15.0
-"""How long results are kept and offered again to a database that went away."""
+"""How long results are kept and offered again to a database that went away, or while somebody holds their rows."""
+RETRY_SECONDS = 0.5
 
 FIRST_DUE = next(place for place, (source, _) in enumerate(SOURCES) if source is Source.DUE)
-_RECORDS = {queue: partial(Claimed, queue) for queue in Queue}
-
-
-@dataclass(frozen=True, slots=True)
-class Claims:
-    """Rows of a queue that one exchange has claimed, with what they say."""
-
-    queue: Queue
-    rows: list[Claimed]
-    texts: Texts
-
-
-@dataclass(frozen=True, slots=True)
-class _Exchange:
-    """One exchange: what it writes, how many requests that answers, and how much it may claim from where, for
-    requests of how many messages.
-    `round`: how often rows had been put back when it began; `requeues`: it puts some back itself; `slot`:
-    which connection it has."""
-
-    results: list[Result]
-    moves: list[Move]
-    answered: int
-    requeues: bool
-    round: int
-    source: int
-    limit: int
-    per_request: int
-    slot: int
-
-    @property
-    def requests(self) -> int:
-        """How many it may claim."""
-        return -(-self.limit // self.per_request)
-
-    @property
-    def places(self) -> int:
-        """What it takes of the requests that may be in flight, until it is known whether it was committed."""
-        return max(self.answered, self.requests)
 
 
 @dataclass(slots=True)
 class Traffic:
-    """The exchanges of one channel. `error` tells of a database that failed: nothing more is claimed then."""
+    """The exchanges of one channel. `error` tells of a database that failed: nothing more is claimed then;
+    `findings` of what failed and concerned nobody else."""
 
     outbound: Outbound
     contents: Contents
@@ -83,11 +44,12 @@ class Traffic:
     judge: Judge
     wake: Callable[[], None]
     error: DatabaseError | None = None
+    findings: list[Finding] = field(default_factory=list)
     give_up: float = float("inf")
     in_flight: int = 0
     _unwritten: list[Result] = field(default_factory=list)
     _answered: int = 0
-    _under_way: dict[asyncio.Task[Claims], _Exchange] = field(default_factory=dict)
+    _under_way: dict[asyncio.Task[Claims], Exchange] = field(default_factory=dict)
     _emptied: int = 0
     _round: int = 0
     _next_try: float = 0.0
@@ -106,7 +68,7 @@ class Traffic:
     def fail(self, error: DatabaseError) -> None:
         """Nothing more is claimed or sent; what came in is offered to the database for a while."""
         self.error = self.error or error
-        self._next_try = time.monotonic() + 0.5
+        self._next_try = time.monotonic() + RETRY_SECONDS
         self.give_up = min(self.give_up, time.monotonic() + RECORD_SECONDS)
 
     def may_go_on(self) -> bool:
@@ -148,7 +110,7 @@ class Traffic:
         limit = self.judge.budget.reserve(self._room())
         if limit or self._unwritten:
             judge, results = self.judge, self._unwritten
-            one = _Exchange(
+            one = Exchange(
                 results,
                 judge.moves,
                 answered=self._answered,
@@ -160,7 +122,9 @@ class Traffic:
                 slot=min({*range(MOST)} - {other.slot for other in self._under_way.values()}),
             )
             self._unwritten, judge.moves, judge.requeued, self._answered = [], [], False, 0
-            task = asyncio.create_task(self._exchange(one))
+            task = asyncio.create_task(
+                one.run(self.outbound, self.contents, self.context, once_more=self.error is not None)
+            )
             self._under_way[task] = one
             task.add_done_callback(lambda _: self.wake())
 
@@ -180,21 +144,6 @@ class Traffic:
             return self.judge.channel.limits.max_batch
         return min(requests * self.judge.per_request, self.context.batch_size)
 
-    async def _exchange(self, one: _Exchange) -> Claims:
-        now = self.context.clock()
-        session = await self.outbound.session(one.slot)
-        steps, queue = list(self.outbound.recording(one.results, one.moves, now)), Queue.DELIVERIES
-        if one.limit:
-            source, queue = SOURCES[one.source]
-            oldest = now - self.context.settings.max_age
-            steps.append(self.outbound.claiming(source, queue, one.limit, one.per_request, now, oldest))
-        claimed = await exchange(session, _RECORDS[queue], steps, seconds=EXCHANGE_SECONDS)
-        try:
-            return Claims(queue, claimed, await self.contents.load(session, claimed))
-        except Exception as error:  # they are put back, as after a stop
-            self.fail(_known(error))
-            return Claims(queue, claimed, NO_TEXTS)
-
     def collect(self) -> list[Claims]:
         """What exchanges have claimed; the requests count as in flight from now on."""
         collected: list[Claims] = []
@@ -205,9 +154,16 @@ class Traffic:
                 claims = task.result()
             except Exception as error:  # whatever it is, other channels wait for these places
                 self._take_back(one)
-                self.fail(_known(error))
+                self.fail(known(error))
                 continue
-            self.give_up = float("inf")
+            self.findings += claims.findings
+            if claims.error:
+                self.fail(claims.error)
+            if claims.held:
+                self._unwritten[:0] = claims.held
+                self._next_try = time.monotonic() + RETRY_SECONDS
+            else:
+                self.give_up = float("inf")
             self._advance(one, len(claims.rows))
             keys = [row.key for row in claims.rows if row.key is not None]
             self.judge.budget.settle(one.limit - len(keys), 0)
@@ -215,7 +171,7 @@ class Traffic:
             collected.append(claims)
         return collected
 
-    def _advance(self, one: _Exchange, claimed: int) -> None:
+    def _advance(self, one: Exchange, claimed: int) -> None:
         """Go on to the next source when one gave less than it might; to the first that may have got rows back."""
         if one.requeues:
             kept = any(result.decision.keep_key for result in one.results)
@@ -224,13 +180,9 @@ class Traffic:
             repeating = SOURCES[one.source][0] is Source.UNKNOWN
             self._emptied += not claimed if repeating else claimed < one.limit
 
-    def _take_back(self, one: _Exchange) -> None:
+    def _take_back(self, one: Exchange) -> None:
         """What could not be written is offered again."""
-        self._unwritten[:0], self.judge.moves[:0] = one.results, one.moves
+        self._unwritten[:0] = one.results
         self._answered += one.answered
         self.judge.requeued = self.judge.requeued or one.requeues
         self.judge.budget.settle(one.limit, 0)
-
-
-def _known(error: Exception) -> DatabaseError:
-    return error if isinstance(error, DatabaseError) else DatabaseError(internal(error))

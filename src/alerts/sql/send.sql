@@ -150,6 +150,14 @@ FROM unnest(
 WHERE d.id = r.id AND d.status IS NOT DISTINCT FROM 'sending' AND d.claimed_by = %(run_id)s
     AND d.send_key IS NOT DISTINCT FROM r.key
 
+-- name: held
+-- Those of these rows that somebody else holds.
+WITH free AS MATERIALIZED (
+    SELECT id FROM {table} WHERE id = ANY(%(ids)s::bigint[]) FOR UPDATE SKIP LOCKED
+)
+
+SELECT id FROM {table} WHERE id = ANY(%(ids)s::bigint[]) AND id NOT IN (SELECT id FROM free)
+
 -- name: give_back
 -- Requests that made up an outage get their attempt back and are due again.
 UPDATE {table} AS d
@@ -177,6 +185,7 @@ FROM (
     FOR UPDATE OF q SKIP LOCKED
 ) AS old
 WHERE d.id = old.id
+RETURNING d.channel
 
 -- name: expire_held_digests
 -- The same for digests.
@@ -192,6 +201,7 @@ FROM (
     FOR UPDATE OF q SKIP LOCKED
 ) AS old
 WHERE d.id = old.id
+RETURNING d.channel
 
 -- name: count_left
 -- Queued rows a channel, and how many of them are due.
