@@ -86,12 +86,34 @@ def test_idle_time_is_not_saved_up_for_a_burst() -> None:
 
 def test_one_destination_is_not_hurried_and_holds_up_no_other() -> None:
     pacer = Pacer(rate=10, per_destination=1)
-    assert [pacer.take(0, "a"), pacer.take(0, "a"), pacer.take(0, "b")] == [0, 1, pytest.approx(0.2)]
+    assert [pacer.take(0, "a"), pacer.take(0, "a"), pacer.take(0, "b")] == [0, 1, pytest.approx(0.1)]
 
 
-def test_a_group_has_a_pace_of_its_own() -> None:
+@pytest.mark.parametrize("group", ["-100", "@energy"])
+def test_a_group_has_a_pace_of_its_own(group: str) -> None:
     pacer = Pacer(None, per_destination=1, per_group=3)
-    assert [pacer.take(0, "-100"), pacer.take(0, "-100"), pacer.take(0, "7"), pacer.take(0, "7")] == [0, 3, 0, 1]
+    assert [pacer.take(0, group), pacer.take(0, group), pacer.take(0, "7"), pacer.take(0, "7")] == [0, 3, 0, 1]
+
+
+def test_who_waited_for_a_destination_is_part_of_the_rate() -> None:
+    pacer = Pacer(rate=30, per_destination=1)
+    chats = [*[chat for chat in range(15) for _ in range(2)], *range(100, 200)]
+    starts = []
+    now = 0.0
+    while chats:
+        granted, chats = chats[: pacer.permits(now)], chats[pacer.permits(now) :]
+        starts += [pacer.take(now, str(chat)) for chat in granted]
+        now += 0.01
+    assert (
+        max(sum(first <= start < first + 1 for start in starts) for first in starts) <= 31
+    )  # a wait can end between two turns
+
+
+def test_who_waited_long_ago_delays_nobody() -> None:
+    pacer = Pacer(rate=10, per_destination=1)
+    for _ in range(5):
+        pacer.take(0, "a")
+    assert [pacer.take(100, "b"), pacer.take(100, "c")] == [100, pytest.approx(100.1)]
 
 
 def test_destinations_are_forgotten_in_time_and_not_looked_through_at_every_request(

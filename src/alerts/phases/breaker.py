@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 from src.alerts.messages import Outcome, Verdict
 from src.alerts.models import FailureReason
@@ -72,7 +73,8 @@ DESTINATIONS_KEPT = 10_000
 
 class Pacer:
     """Spaces requests evenly. Times are monotonic seconds, `rate` is requests a second (None: no limit),
-    `per_destination` the least number of seconds between two requests to one destination, `per_group` to a group."""
+    `per_destination` the least number of seconds between two requests to one destination, `per_group` to a group
+    (an id that begins with `-`) or a channel (`@name`; users have no names there)."""
 
     def __init__(self, rate: float | None, per_destination: float = 0.0, per_group: float = 0.0) -> None:
         self._gap = 1 / rate if rate else 0.0
@@ -82,6 +84,7 @@ class Pacer:
         self._per_group = per_group
         self._next_to: dict[str, float] = {}
         self._kept = DESTINATIONS_KEPT
+        self._delayed: list[float] = []
 
     def permits(self, now: float) -> int | None:
         """How many requests have their turn within the horizon; None: any number."""
@@ -89,21 +92,32 @@ class Pacer:
             return 0
         if not self._gap:
             return None
+        self._give_turns(now)
         ahead = now + HORIZON - max(self._next, now)
-        return int(ahead / self._gap) + 1 if ahead >= 0 else 0
+        delayed = sum(start <= now + HORIZON for start in self._delayed)
+        return max(int(ahead / self._gap) + 1 - delayed, 0) if ahead >= 0 else 0
 
     def take(self, now: float, destination: str = "") -> float:
-        """Book the next turn: the moment at which to start."""
-        start = max(self._next, now)
-        self._next = start + self._gap
+        """Book the next turn: the moment at which to start. Who has to wait for a destination takes a turn then."""
+        self._give_turns(now)
+        turn = start = max(self._next, now)
         if self._per_destination:
             start = max(start, self._next_to.get(destination, 0.0))
-            group = destination.startswith("-")
+            group = destination.startswith(("-", "@"))
             self._next_to[destination] = start + (self._per_group if group else self._per_destination)
             if len(self._next_to) > self._kept:
                 self._next_to = {to: moment for to, moment in self._next_to.items() if moment > now}
                 self._kept = max(2 * len(self._next_to), DESTINATIONS_KEPT)  # else it would look at every request
+        if start > turn and self._gap:
+            heappush(self._delayed, start)
+        else:
+            self._next = turn + self._gap
         return start
+
+    def _give_turns(self, now: float) -> None:
+        """To those who have waited for their destinations."""
+        while self._delayed and self._delayed[0] <= max(self._next, now):
+            self._next = max(self._next, heappop(self._delayed)) + self._gap
 
     def wait(self, now: float) -> float:
         """Seconds until there is a permit."""
