@@ -126,28 +126,43 @@ def test_connections_are_few_and_used_again() -> None:
     assert server.connections <= smtp.CONNECTIONS
 
 
-def test_connection_that_the_server_closed_meanwhile_is_replaced() -> None:
+@pytest.mark.parametrize(("command", "reply"), [("RSET", DROP), ("MAIL", DROP), ("MAIL", "421 4.7.0 too many mails")])
+def test_connection_that_is_closed_or_takes_no_more_mails_is_replaced(command: str, reply: str) -> None:
     async def twice(channel: smtp.SmtpChannel, server: FakeServer) -> None:
         await channel.send(messages("smtp"), str(uuid4()))
-        server.replies["RSET"] = DROP
-        (outcome,) = await channel.send(messages("smtp"), str(uuid4()))
-        assert outcome.verdict is Verdict.SENT
+        server.once[command] = reply
+        assert (await channel.send(messages("smtp"), str(uuid4())))[0].verdict is Verdict.SENT
 
     server = with_server({}, twice)
     assert (server.connections, len(server.accepted)) == (2, 2)
 
 
-def test_refused_recipient_does_not_spoil_the_connection() -> None:
+def test_a_reply_too_many_does_not_pass_for_the_next_mails_acceptance() -> None:
+    async def thrice(channel: smtp.SmtpChannel, server: FakeServer) -> None:
+        server.once["END"] = "250 ok\r\n250 ok"  # so that each command gets the one before's answer, DATA RCPT's
+        first, second, third = [(await channel.send(messages("smtp"), str(uuid4())))[0] for _ in range(3)]
+        assert (first.verdict, third.verdict) == (Verdict.SENT, Verdict.SENT)
+        assert second == Outcome(Verdict.RETRY, Reason.CONNECTION, detail="smtp recipient no_answer")
+
+    assert len(with_server({}, thrice).accepted) == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "reply", "connections"),
+    [("AUTH", "454 later", 2), ("MAIL", "451 later", 1), ("RCPT", "550 no such user", 1), ("END", "554 spam", 1)],
+)
+def test_refusal_spoils_the_connection_only_at_login(command: str, reply: str, connections: int) -> None:
     async def twice(channel: smtp.SmtpChannel, server: FakeServer) -> None:
-        server.replies["RCPT"] = "550 5.1.1 no such user"
+        server.replies[command] = reply
         (refused,) = await channel.send(messages("smtp"), str(uuid4()))
-        del server.replies["RCPT"]
+        del server.replies[command]
         (sent,) = await channel.send(messages("smtp"), str(uuid4()))
-        assert (refused.verdict, sent.verdict) == (Verdict.FAILED, Verdict.SENT)
+        assert (refused.detail[-3:], sent.verdict) == (reply[:3], Verdict.SENT)
 
-    assert with_server({}, twice).connections == 1
+    assert with_server({}, twice).connections == connections
 
 
+UPGRADE = {"EHLO": "250-test\r\n250-STARTTLS\r\n250 AUTH PLAIN LOGIN"}
 CASES = [
     ({"CONNECT": "554 no service"}, Verdict.RETRY, Reason.PROVIDER_UNAVAILABLE, "smtp connect 554"),
     ({"CONNECT": "421 too busy"}, Verdict.RETRY, Reason.PROVIDER_UNAVAILABLE, "smtp connect 421"),
@@ -155,6 +170,7 @@ CASES = [
     ({"CONNECT": HANG}, Verdict.RETRY, Reason.TIMEOUT, "smtp connect no_answer"),
     ({"AUTH": "535 5.7.8 bad credentials"}, Verdict.HALT, Reason.CREDENTIALS, "smtp login 535"),
     ({"AUTH": "454 4.7.0 later"}, Verdict.RETRY, Reason.PROVIDER_UNAVAILABLE, "smtp login 454"),
+    ({**UPGRADE, "STARTTLS": "454 4.7.0 no TLS now"}, Verdict.RETRY, Reason.PROVIDER_UNAVAILABLE, "smtp connect 454"),
     ({"EHLO": "250 no extensions"}, Verdict.HALT, Reason.CREDENTIALS, "smtp login not_offered"),
     ({"MAIL": "530 5.7.0 authenticate first"}, Verdict.HALT, Reason.CREDENTIALS, "smtp sender 530"),
     ({"MAIL": "553 not your address"}, Verdict.HALT, Reason.CREDENTIALS, "smtp sender 553"),
@@ -162,7 +178,12 @@ CASES = [
     ({"MAIL": "421 bye"}, Verdict.RETRY, Reason.PROVIDER_UNAVAILABLE, "smtp sender 421"),
     ({"RCPT": "550 no such user"}, Verdict.FAILED, Reason.INVALID_DESTINATION, "smtp recipient 550"),
     ({"RCPT": "450 mailbox busy"}, Verdict.RETRY, Reason.INVALID_DESTINATION, "smtp recipient 450"),
+    ({"RCPT": "552 5.2.2 mailbox full"}, Verdict.FAILED, Reason.INVALID_DESTINATION, "smtp recipient 552"),
+    ({"RCPT": "534 5.7.9 stronger login"}, Verdict.HALT, Reason.CREDENTIALS, "smtp recipient 534"),
+    ({"RCPT": "538 5.7.11 encrypt first"}, Verdict.HALT, Reason.CREDENTIALS, "smtp recipient 538"),
     ({"RCPT": DROP}, Verdict.RETRY, Reason.CONNECTION, "smtp recipient no_answer"),
+    ({"DATA": "250 ok"}, Verdict.RETRY, Reason.CONNECTION, "smtp recipient no_answer"),
+    ({"DATA": "252 cannot verify"}, Verdict.RETRY, Reason.CONNECTION, "smtp recipient no_answer"),
     ({"DATA": "452 storage"}, Verdict.RETRY, Reason.PROVIDER_UNAVAILABLE, "smtp content 452"),
     ({"END": "554 spam"}, Verdict.FAILED, Reason.CONTENT_REJECTED, "smtp content 554"),
     ({"END": "552 too large"}, Verdict.FAILED, Reason.CONTENT_REJECTED, "smtp content 552"),
@@ -185,6 +206,12 @@ def test_refusal_becomes_the_outcome_of_its_stage(
     assert bool(server.accepted) == unknown
 
 
+@pytest.mark.parametrize("reply", ["454 4.7.0 no TLS now", "500 what", DROP])
+def test_nothing_follows_an_upgrade_that_fails(reply: str) -> None:
+    _, server = send({**UPGRADE, "STARTTLS": reply})
+    assert [line.split()[0] for line in server.heard] == [b"EHLO", b"STARTTLS"]
+
+
 def test_server_without_login_is_used_without_one() -> None:
     outcome, server = send({"AUTH": "500 no"}, user="")
     assert outcome.verdict is Verdict.SENT
@@ -205,7 +232,7 @@ def test_password_does_not_cross_a_network_in_the_clear(monkeypatch: pytest.Monk
     monkeypatch.setattr(smtp, "LOOPBACK", ())
     outcome, server = send({})
     assert outcome == Outcome(Verdict.HALT, Reason.CREDENTIALS, detail="smtp login not_offered")
-    assert server.accepted == []
+    assert [line.split()[0] for line in server.heard] == [b"EHLO"]
 
 
 def test_any_success_after_the_content_is_one() -> None:

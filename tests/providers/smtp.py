@@ -15,13 +15,15 @@ USUAL = {"CONNECT": "220 ready", "EHLO": "250-test\r\n250 AUTH PLAIN LOGIN", "AU
 
 @dataclass(slots=True)
 class SmtpServer:
-    """`replies` replace the usual ones by command (CONNECT and END, after the content, among them);
-    `DROP` hangs up instead, `HANG` says nothing. A message is accepted when its content was read, unless
-    END refuses it."""
+    """`replies` replace the usual ones by command (CONNECT and END, after the content, among them), those in
+    `once` for the next time only; `DROP` hangs up instead, `HANG` says nothing. A message is accepted when its
+    content was read, unless END refuses it; `heard` has the command lines."""
 
     port: int = 0
     replies: dict[str, str] = field(default_factory=dict)
+    once: dict[str, str] = field(default_factory=dict)
     accepted: list[bytes] = field(default_factory=list)
+    heard: list[bytes] = field(default_factory=list)
     recipients: list[str] = field(default_factory=list)
     connections: int = 0
 
@@ -30,6 +32,7 @@ class SmtpServer:
         try:
             await self._reply("CONNECT", writer)
             while line := await reader.readline():
+                self.heard.append(line)
                 command = line.split(b" ")[0].strip().upper().decode("ascii", "replace")
                 if command == "RCPT":
                     self.recipients.append(line.split(b"<")[1].split(b">")[0].decode())
@@ -45,7 +48,7 @@ class SmtpServer:
             writer.close()
 
     async def _reply(self, command: str, writer: asyncio.StreamWriter) -> str:
-        reply = self.replies.get(command) or USUAL.get(command, "500 what")
+        reply = self.once.pop(command, None) or self.replies.get(command) or USUAL.get(command, "500 what")
         if reply == HANG:
             await asyncio.sleep(60)
         if reply == DROP:

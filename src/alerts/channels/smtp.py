@@ -53,8 +53,10 @@ CODES: Mapping[int, Rule] = {  # which mean the same everywhere (RFC 4954, RFC 5
     534: SETUP,
     535: SETUP,
     538: SETUP,
-    552: CONTENT,
 }
+# As errors of DATA, these are RCPT's answer, or MAIL's, that came late, and nothing was written: RFC 5321 4.3.2 has
+# 354 for DATA, and 250 after the content is no error.
+LATE = (250, 251, 252)
 
 
 class InsecureLoginError(Exception):
@@ -112,21 +114,22 @@ class _Dialogue:
         self._reusable = False
 
     async def send(self, sender: str, recipient: str, content: bytes) -> None:
-        client = await self._reuse() or await self._connect()
-        self.stage = Stage.SENDER
-        self._reusable = True
+        client = await self._reuse(sender)
         try:
-            await client.mail(sender)
+            if client is None:
+                client = await self._connect()
+                self.stage = Stage.SENDER
+                await client.mail(sender)
             self.stage = Stage.RECIPIENT
             await client.rcpt(recipient)
             self.stage = Stage.CONTENT
             await client.data(content, timeout=TOTAL_SECONDS)
         except aiosmtplib.SMTPResponseException as error:
-            self._reusable = 400 <= error.code < 600
+            if self.stage is Stage.CONTENT and error.code in LATE:
+                self.stage = Stage.RECIPIENT
+            self._reusable = 400 <= error.code < 600 and self.stage not in (Stage.CONNECT, Stage.LOGIN)
             raise
-        except BaseException:  # also when cancelled: the dialogue is somewhere in its middle
-            self._reusable = False
-            raise
+        self._reusable = True  # by default it is not: the dialogue is somewhere in its middle
 
     def finish(self) -> None:
         """Keep the connection if its dialogue is at a known point, else drop it."""
@@ -135,12 +138,14 @@ class _Dialogue:
         elif self._client is not None:
             self._client.close()
 
-    async def _reuse(self) -> aiosmtplib.SMTP | None:
-        """A connection that is still there; RSET also ends what a refusal left open."""
+    async def _reuse(self, sender: str) -> aiosmtplib.SMTP | None:
+        """A connection that is still there and takes another mail: servers may end one after so many, by 421 to MAIL
+        (RFC 5321 3.8). RSET also ends what a refusal left open."""
         while self._idle:
             self._client = self._idle.pop()
             try:
                 await self._client.rset(timeout=CONNECT_SECONDS)
+                await self._client.mail(sender)
             except (aiosmtplib.SMTPException, OSError):
                 self._client.close()
             else:
