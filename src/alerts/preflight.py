@@ -80,7 +80,8 @@ def _channels(facts: Facts) -> Iterable[Finding]:
         label = {"email": "mails", "telegram": "Telegram messages", "sms": "SMS"}[name]
         names = ", ".join(channel.missing)
         if channel.partial:
-            yield Finding(f"{name}.incomplete", f"{names} missing or unusable: set it to send {label}")
+            how = ", with special characters percent-encoded," if "SMTP_URL" in channel.missing else ""
+            yield Finding(f"{name}.incomplete", f"{names} missing or unusable: set it{how} to send {label}")
         elif not channel.complete:
             yield Finding(f"{name}.not_configured", f"set {names} to send {label}")
 

@@ -70,8 +70,8 @@ def decide(
         return Decision(MessageStatus.QUEUED, outcome.reason, attempts, retry_at if keep_key else None, keep_key)
     if outcome.unknown and not keep_key and not settings.resend_unknown:
         return Decision(MessageStatus.FAILED, FailureReason.OUTCOME_UNKNOWN, attempts + 1)
+    if outcome.moved_to and attempts < settings.max_attempts:  # the last attempt, too, is made where the group is now
+        return Decision(MessageStatus.QUEUED, attempts=attempts + 1)
     if attempts + 1 >= settings.max_attempts and not keep_key:
         return Decision(MessageStatus.FAILED, outcome.reason, attempts + 1)
-    if outcome.moved_to:
-        return Decision(MessageStatus.QUEUED, attempts=attempts + 1)
     return Decision(MessageStatus.QUEUED, outcome.reason, attempts + 1, retry_at, keep_key)

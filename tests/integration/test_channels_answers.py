@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from src.alerts.channels import http
+from src.alerts.channels import http, telegram
 from src.alerts.messages import Outcome, Verdict
 from src.alerts.models import FailureReason as Reason
 from tests.integration.channel_calls import CHANNELS, messages, send
-from tests.providers.answers import ANSWERS
+from tests.providers.answers import ANSWERS, Answer, Ending
 from tests.providers.process import Provider, running_provider
 
 Expected = tuple[Verdict, Reason | None]
@@ -38,21 +40,22 @@ ANY = {
 OWN = {
     "brevo": {
         "rate_limited": WAIT, "not_enough_credits": QUOTA, "unauthorized": SETUP, "permission_denied": SETUP,
-        "account_under_validation": SETUP, "invalid_parameter": CONTENT, "missing_parameter": CONTENT,
-        "out_of_range": CONTENT, "duplicate": SENT, "scheduled": SENT,
+        "account_under_validation": SETUP, "reseller_permission_denied": SETUP, "invalid_parameter": CONTENT,
+        "missing_parameter": CONTENT, "out_of_range": CONTENT, "duplicate": SENT, "scheduled": SENT,
     },
     "resend": {
         "rate_limited": WAIT, "window": WAIT, "daily_quota": QUOTA, "monthly_quota": QUOTA, "missing_key": SETUP,
         "restricted_key": SETUP, "invalid_key": SETUP, "domain_not_verified": SETUP, "validation_error": CONTENT,
-        "validation_error_400": CONTENT, "missing_field": CONTENT, "other_body": SENT, "concurrent": BUSY,
-        "application_error": TRANSIENT,
+        "validation_error_400": CONTENT, "missing_field": CONTENT, "missing_field_400": CONTENT,
+        "invalid_from": SETUP, "other_body": SENT, "concurrent": BUSY, "application_error": TRANSIENT,
+        "internal": TRANSIENT,
     },
     "telegram": {
         "rate_limited": WAIT, "unauthorized": SETUP, "wrong_token": SETUP, "blocked": BLOCKED, "deactivated": DEAD,
         "kicked": BLOCKED, "never_started": BLOCKED, "no_chat": DEAD,
         "migrated": (Verdict.RETRY, Reason.INVALID_DESTINATION), "unparsable": SENT,
         "accepted_unparsable": SENT, "too_long": CONTENT, "empty_text": CONTENT, "no_rights": BLOCKED,
-        "other_400": CONTENT, "internal": TRANSIENT, "bad_gateway_own": TRANSIENT,
+        "other_400": CONTENT, "internal": TRANSIENT, "bad_gateway_own": TRANSIENT, "proxy_403_huge": TRANSIENT,
     },
     "twilio": {
         "rate_limited": WAIT, "queue_full": WAIT, "internal": TRANSIENT, "unavailable_own": TRANSIENT,
@@ -65,7 +68,7 @@ OWN = {
 EXPECTED = {provider: {**ANY, **own} for provider, own in OWN.items()}
 UNKNOWN = {
     "hang", "hang_accepted", "drop", "drop_accepted", "gateway_timeout", "concurrent", "bare_500", "bad_gateway",
-    "bad_gateway_own", "application_error", ("twilio", "internal"), ("telegram", "internal"),
+    "bad_gateway_own", "application_error", "internal",
 }  # fmt: skip
 UNREADABLE = {"half", "stall", "garbage", "empty", "huge", "nested"}
 """Answers with status 200 that do not tell which members of a batch were refused."""
@@ -123,6 +126,76 @@ def test_batch_shares_the_outcome_or_is_split(provider: Provider, name: str, ans
         expected, reason = BUSY
         assert all(outcome.unknown for outcome in outcomes)
     assert {(outcome.verdict, outcome.reason) for outcome in outcomes} == {(expected, reason)}
+
+
+@pytest.mark.parametrize(
+    ("data", "errors"),
+    [
+        ([{"id": "a"}, {"id": "b"}], []),
+        ([{"id": "a"}, {"id": "b"}, None], []),
+        ([{"id": "a"}] * 4, []),
+        ([{"id": "a"}] * 3, [{"index": 1}]),
+        ([{"id": "a"}, {"id": "b"}], 7),
+        ([{"id": "a"}, {"id": "b"}], ["no"]),
+        ([{"id": "a"}, {"id": "b"}], [{"message": "no"}]),
+        ([{"id": "a"}, {"id": "b"}], [{"index": 1}, {"index": True}]),
+        *([([{"id": "a"}, {"id": "b"}], [{"index": index}]) for index in ("1", True, 1.0, -1, 3, [1])]),
+    ],
+)
+def test_batch_answer_that_does_not_add_up_is_asked_for_again(provider: Provider, data: Any, errors: Any) -> None:
+    provider.reset()
+    provider.script("resend", Answer(200, {"data": data, "errors": errors}, accepts=True))
+    outcome = Outcome(*BUSY, unknown=True, detail="resend 200 unreadable")
+    assert send("resend", provider.url, messages("resend", 3)) == [outcome] * 3
+
+
+def test_member_of_a_batch_with_two_errors_is_refused_once(provider: Provider) -> None:
+    provider.reset()
+    errors = [{"index": 0, "message": "no"}, {"index": 0, "message": "nor this"}]
+    provider.script("resend", Answer(200, {"data": [{"id": "a"}, {"id": "b"}], "errors": errors}, accepts=True))
+    outcomes = send("resend", provider.url, messages("resend", 3))
+    assert [outcome.provider_message_id for outcome in outcomes] == [None, "a", "b"]
+    assert (outcomes[0].verdict, outcomes[0].reason) == CONTENT
+
+
+PHRASES = [
+    (400, "Bad Request: can't parse entities: unclosed tag", CONTENT, "unparsable_entities"),
+    (400, "Bad Request: message is too long", CONTENT, "too_long"),
+    (400, "Bad Request: message text is empty", CONTENT, "empty_text"),
+    (400, "Bad Request: text must be non-empty", CONTENT, "empty_text"),
+    (400, "Bad Request: chat not found", DEAD, "chat_not_found"),
+    (400, "Bad Request: user not found", DEAD, "chat_not_found"),
+    (400, "Bad Request: PEER_ID_INVALID", DEAD, "chat_not_found"),
+    (400, "Bad Request: not enough rights to send text messages", BLOCKED, "no_rights"),
+    (400, "Bad Request: have no rights to send a message", BLOCKED, "no_rights"),
+    (400, "Bad Request: need administrator rights in the channel chat", BLOCKED, "no_rights"),
+    (400, "Bad Request: CHAT_WRITE_FORBIDDEN", BLOCKED, "no_rights"),
+    (403, "Forbidden: user is deactivated", DEAD, "user_deactivated"),
+    (403, "Forbidden: the group chat was deleted", DEAD, "chat_deleted"),
+]
+
+
+@pytest.mark.parametrize(("status", "description", "expected", "word"), PHRASES)
+def test_phrase_of_telegram_becomes_its_outcome(
+    provider: Provider, status: int, description: str, expected: Expected, word: str
+) -> None:
+    provider.reset()
+    provider.script("telegram", default=Answer(status, {"ok": False, "description": description}))
+    assert send("telegram", provider.url, messages("telegram")) == [
+        Outcome(*expected, detail=f"telegram {status} {word}")
+    ]
+
+
+def test_no_phrase_of_telegram_is_left_out() -> None:
+    said = [description for _, description, _, _ in PHRASES]
+    assert [phrase for phrase in telegram.PHRASES if not any(text.startswith(phrase) for text in said)] == []
+
+
+@pytest.mark.parametrize("ending", [Ending.HALF, Ending.STALL])
+def test_dead_chat_whose_answer_is_cut_off_halts_nothing(provider: Provider, ending: Ending) -> None:
+    provider.reset()
+    provider.script("telegram", replace(ANSWERS["telegram"]["blocked"], ending=ending))
+    assert send("telegram", provider.url, messages("telegram")) == [Outcome(*TRANSIENT, detail="telegram 403")]
 
 
 @pytest.mark.parametrize("name", CHANNELS)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.alerts.channels.lengths import cut_sms, cut_telegram, shorten, sms_segments, telegram_plain, telegram_units
+from src.alerts.channels.sms import TwilioChannel
 
 
 @pytest.mark.parametrize(
@@ -85,6 +86,11 @@ def test_cut_sms_fits_two_segments_and_keeps_its_ending(text: str, ending: str) 
     cut = cut_sms(text, ending)
     assert sms_segments(cut) <= 2
     assert cut.endswith(ending)
+
+
+def test_sms_are_as_long_as_their_rate_allows_for() -> None:
+    longest = sms_segments(cut_sms("x" * 1000))
+    assert TwilioChannel.limits.requests_per_second == 1 / longest, "a segment a second"
 
 
 def test_typographic_characters_do_not_force_the_short_alphabet() -> None:

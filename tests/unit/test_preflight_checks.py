@@ -116,6 +116,14 @@ def test_findings_name_variables_ids_and_numbers() -> None:
     ]
 
 
+def test_an_unusable_smtp_url_is_said_to_need_its_characters_encoded() -> None:
+    given = facts({"EMAIL_PROVIDER": "smtp", "EMAIL_FROM": "a@example.com", "SMTP_URL": "smtp://u:12#ss@h", **TWILIO})
+    (finding,) = [f for f in run_checks(CHECKS, given).warnings if f.code == "email.incomplete"]
+    assert finding.text == (
+        "SMTP_URL missing or unusable: set it, with special characters percent-encoded, to send mails"
+    )
+
+
 def test_a_long_list_of_strangers_is_cut() -> None:
     given = facts(allowlist=frozenset({1}), audience=Audience(1, 0, list(range(1000))))
     (finding,) = [f for f in run_checks(CHECKS, given).warnings if f.code == "rollout.unknown_users"]

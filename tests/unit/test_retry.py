@@ -36,7 +36,8 @@ TABLE = [
     (Outcome(Verdict.RETRY, Why.CONNECTION), 3, False, Decision(QUEUED, Why.CONNECTION, 4, after(480))),
     (Outcome(Verdict.RETRY, Why.CONNECTION), 4, False, Decision(FAILED, Why.CONNECTION, 5)),
     (Outcome(Verdict.RETRY, moved_to="-100"), 0, False, Decision(QUEUED, None, 1)),
-    (Outcome(Verdict.RETRY, moved_to="-100"), 4, False, Decision(FAILED, None, 5)),
+    (Outcome(Verdict.RETRY, moved_to="-100"), 4, False, Decision(QUEUED, None, 5)),
+    (Outcome(Verdict.RETRY, moved_to="-100"), 5, False, Decision(FAILED, None, 6)),
     (
         Outcome(Verdict.RETRY, Why.TIMEOUT, unknown=True),
         0,

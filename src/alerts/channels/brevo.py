@@ -27,6 +27,7 @@ CODES: Codes = {
     "unauthorized": SETUP,
     "permission_denied": SETUP,
     "account_under_validation": SETUP,
+    "reseller_permission_denied": SETUP,
     "invalid_parameter": CONTENT,
     "missing_parameter": CONTENT,
     "out_of_range": CONTENT,

@@ -45,15 +45,16 @@ def parse_sender(text: str) -> Sender | None:
 
 
 def parse_smtp_url(text: str) -> SmtpServer | None:
-    """`smtp://user:password@host:587` or `smtps://…:465`, percent-encoded; None if it is neither."""
+    """`smtp://user:password@host:587` or `smtps://…:465`, percent-encoded; None if it is neither. A bare `#` or `?` in
+    the password would end the host before it began, so there is no query and no fragment."""
     try:
         parts = urlsplit(text.strip())
         port = parts.port
     except ValueError:
         return None
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    host_only = parts.hostname and parts.path in ("", "/") and (user + password).isprintable()
-    if parts.scheme not in ("smtp", "smtps") or not parts.hostname or not host_only:
+    host_only = parts.path in ("", "/") and not parts.query and not parts.fragment
+    if parts.scheme not in ("smtp", "smtps") or not (parts.hostname and host_only and (user + password).isprintable()):
         return None
     use_tls = parts.scheme == "smtps"
     return SmtpServer(parts.hostname, port or (465 if use_tls else 587), use_tls, user, password)

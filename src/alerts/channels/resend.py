@@ -93,14 +93,17 @@ class ResendChannel(CheckedChannel):
 
 
 def _each_of_batch(data: object, errors: object, count: int) -> list[Outcome]:
-    """`errors` names the refused by index; `data` has the ids of the others, in order. An answer that cannot be read
-    does not tell who was refused: the same request, under its key, gets it once more."""
-    if not isinstance(data, list):
+    """`errors` names the refused by index; `data` has the ids of the others, in order. An answer that cannot be read,
+    or does not add up, does not tell who was refused: the same request, under its key, gets it once more."""
+    if not isinstance(data, list) or not isinstance(errors, list | None):
         return [UNREADABLE] * count
-    found = errors if isinstance(errors, list) else []
-    named = {error["index"] for error in found if isinstance(error, dict) and isinstance(error.get("index"), int)}
-    refused = named & set(range(count))
     ids = [item.get("id") for item in data if isinstance(item, dict)]
-    accepted = iter(sent_as(ids, count - len(refused)))
+    named = [error.get("index") if isinstance(error, dict) else None for error in errors or ()]
+    if not all(type(index) is int and 0 <= index < count for index in named):  # True is an int, too, and no index
+        return [UNREADABLE] * count
+    refused = set(named)
+    if len(ids) + len(refused) != count:
+        return [UNREADABLE] * count
+    accepted = iter(sent_as(ids, len(ids)))
     rejection = Outcome(Verdict.FAILED, FailureReason.CONTENT_REJECTED, detail="resend 200 refused_in_batch")
     return [rejection if index in refused else next(accepted) for index in range(count)]

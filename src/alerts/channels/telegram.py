@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from src.alerts.channels.base import Limits, SingleChannel
-from src.alerts.channels.classification import BLOCKED, CONTENT, DEAD, Codes, classify, sent
+from src.alerts.channels.classification import BLOCKED, CONTENT, DEAD, TRANSIENT, Codes, classify, sent
 from src.alerts.channels.http import Http, NoReply, Reply
 from src.alerts.channels.lengths import cut_telegram, telegram_plain
 from src.alerts.messages import Message, Outcome, Verdict
@@ -42,6 +42,7 @@ CODES: Codes = {
     "chat_deleted": DEAD,
     "bad_request": CONTENT,
     "forbidden": BLOCKED,  # blocked by the user, kicked from the group, never started: always about this chat
+    (403, ""): TRANSIENT,  # and so is one whose words did not come, if it is Telegram's: a wrong token gets 401 or 404
 }
 KINDS = {400: "bad_request", 403: "forbidden"}
 
