@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 PING_SECONDS = 5.0
 HURRIED_SECONDS = 1.0
 """After a signal: GitHub kills what has not ended 7.5 seconds later, and sending takes five of them."""
+LAST_SECONDS = 6.5
+"""After a signal, when the ping is over, should the database have taken its time as well."""
 
 
 def ping_start(url: Secret, run_id: str) -> None:
@@ -25,9 +27,10 @@ def ping_start(url: Secret, run_id: str) -> None:
     _ping(url, "start", run_id, PING_SECONDS)
 
 
-def ping_end(url: Secret, run_id: str, exit_code: int) -> None:
-    """Say how a run ended; anything but 0 is a failure to the monitor."""
-    _ping(url, str(exit_code), run_id, HURRIED_SECONDS if exit_code > 128 else PING_SECONDS)
+def ping_end(url: Secret, run_id: str, exit_code: int, since_signal: float = 0.0) -> None:
+    """Say how a run ended, so many seconds after a signal; anything but 0 is a failure to the monitor."""
+    hurried = max(min(HURRIED_SECONDS, LAST_SECONDS - since_signal), 0.0)
+    _ping(url, str(exit_code), run_id, hurried if exit_code > 128 else PING_SECONDS)
 
 
 def _ping(url: Secret, signal: str, run_id: str, seconds: float) -> None:
@@ -36,7 +39,7 @@ def _ping(url: Secret, signal: str, run_id: str, seconds: float) -> None:
     thread = Thread(target=lambda: said.append(_request(url, signal, run_id, seconds)), daemon=True)
     thread.start()
     thread.join(seconds)
-    complaint = said[0] if said else f"no answer within {seconds:.0f} s"
+    complaint = said[0] if said else f"no answer within {seconds:.1g} s"
     if complaint:
         log.warning("heartbeat.not_sent: %s: check ALERTS_HEARTBEAT_URL and the monitor", complaint)
 

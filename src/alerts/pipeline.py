@@ -23,6 +23,7 @@ from src.alerts.phases.context import Clock, PhaseContext, Stop
 from src.alerts.rollout import Rollout
 from src.db.connection import Database, Session
 from src.db.locks import LOCK_LOST, RunLocks
+from src.db.waiting import wind_up
 from src.errors import AlertsError, DatabaseError, Finding, StoppedError, internal
 from src.settings import Settings
 
@@ -164,6 +165,7 @@ def _run_phase(run: Run, result: PhaseResult, context: PhaseContext) -> None:
         else:
             result.counts = _COUNTING[result.phase](context)
     finally:
+        wind_up()  # should the run have to end: else it changes nothing
         if not context.database.simulate:  # a dry run keeps its locks until it has rolled back
             context.locks.release_phase()
     if result.status is RunStatus.SUCCESS and context.stop.reason is StopReason.SIGNAL:

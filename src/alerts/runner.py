@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 HURRY_SECONDS = 3.0
 """After a signal, what waits for the database is given this long: GitHub kills what has not ended after 7.5 s."""
+WORK_SECONDS, LAST_SECONDS = 5.7, 6.2
+"""After a signal, when a phase, and when all of the run has waited for the database, with or without an answer."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -199,7 +201,7 @@ def _run(
     _print_run(run.document(), as_json)
     exit_code = 128 + stop.signal if stop.signal else int(run.status is RunStatus.FAILED)
     if heartbeat:
-        ping_end(heartbeat, run.run_id, exit_code)
+        ping_end(heartbeat, run.run_id, exit_code, stop.since_signal())
     return exit_code
 
 
@@ -209,7 +211,7 @@ def _stop_on_signals(stop: Stop) -> None:
 
     def end(received: int, _frame: object) -> None:
         stop.request(received)
-        hurry(HURRY_SECONDS)
+        hurry(HURRY_SECONDS, WORK_SECONDS, LAST_SECONDS)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)

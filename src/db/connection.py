@@ -20,7 +20,7 @@ import psycopg2
 from psycopg2 import sql
 
 import src.db.types  # noqa: F401 - registers them
-from src.db.failures import translated
+from src.db.failures import HurriedError, translated
 from src.db.waiting import wait
 from src.settings import Secret
 
@@ -40,13 +40,8 @@ _LOOK_UPS = {"enable_seqscan": "off", "jit": "off", "max_parallel_workers_per_ga
 
 def transaction_settings(seconds: float, by_index: bool) -> str:
     """What each transaction sets for itself; see `Session.transaction`."""
-    settings = {
-        "TimeZone": "UTC",
-        "statement_timeout": int(seconds * 1000),
-        "lock_timeout": int(LOCK_SECONDS * 1000),
-        **(_LOOK_UPS if by_index else {}),
-    }
-    return local_settings(settings)
+    timeouts = {"statement_timeout": int(seconds * 1000), "lock_timeout": int(LOCK_SECONDS * 1000)}
+    return local_settings({"TimeZone": "UTC", **timeouts, **(_LOOK_UPS if by_index else {})})
 
 
 def local_settings(settings: Mapping[str, object]) -> str:
@@ -89,6 +84,7 @@ class Session:
         self._depth = 0
         self._patience = STATEMENT_SECONDS + ANSWER_SECONDS
         self._lock = threading.RLock()
+        self._cut_short = False
 
     def begin(self) -> None:
         """Open a transaction that lasts until `abandon`; meanwhile any thread may use it."""
@@ -120,7 +116,7 @@ class Session:
                 raise
             self._depth -= 1
             with translated():
-                self._run(f"RELEASE SAVEPOINT {savepoint}" if savepoint else "COMMIT", None)
+                self._run(f"RELEASE SAVEPOINT {savepoint}" if savepoint else "COMMIT")
 
     def all(self, record: Callable[..., R], statement: Statement, params: Params | None = None) -> list[R]:
         """Rows as what `record`, mostly a frozen dataclass, makes of the columns by name; none if it gives none."""
@@ -160,33 +156,35 @@ class Session:
         return bool(self._connection.closed)
 
     @contextmanager
-    def _cursor(self, statement: Statement, params: Params | None) -> Iterator[Any]:
-        with self._lock, self._connection.cursor() as cursor:
-            cursor.execute(statement, params)
-            wait(self._connection, self._patience)
-            yield cursor
+    def _cursor(self, statement: Statement, params: Params | None, seconds: float | None = None) -> Iterator[Any]:
+        with self._lock:
+            if self._cut_short:
+                raise HurriedError  # the server may be at it still: whatever is asked now has no answer either
+            with self._connection.cursor() as cursor:
+                cursor.execute(statement, params)
+                try:
+                    wait(self._connection, seconds or self._patience)
+                except HurriedError:
+                    self._cut_short = True
+                    raise
+                yield cursor
 
-    def _run(self, statement: Statement, params: Params | None) -> None:
-        with self._cursor(statement, params):
+    def _run(self, statement: Statement, seconds: float | None = None) -> None:
+        with self._cursor(statement, None, seconds):
             pass
 
     def _begin(self, savepoint: str | None, seconds: float, by_index: bool) -> None:
         self._patience = seconds + ANSWER_SECONDS
+        begin = f"BEGIN ISOLATION LEVEL READ COMMITTED; {transaction_settings(seconds, by_index)}"
         with translated():
-            if savepoint:
-                self._run(f"SAVEPOINT {savepoint}", None)
-            else:
-                self._run(f"BEGIN ISOLATION LEVEL READ COMMITTED; {transaction_settings(seconds, by_index)}", None)
+            self._run(f"SAVEPOINT {savepoint}" if savepoint else begin)
 
     def _abandon(self, savepoint: str | None) -> None:
         """Roll back; a connection that is gone, or does not answer soon, is closed."""
-        before, self._patience = self._patience, ROLLBACK_SECONDS
         try:
-            self._run(f"ROLLBACK TO SAVEPOINT {savepoint}" if savepoint else "ROLLBACK", None)
+            self._run(f"ROLLBACK TO SAVEPOINT {savepoint}" if savepoint else "ROLLBACK", ROLLBACK_SECONDS)
         except psycopg2.Error:
             self._connection.close()
-        finally:
-            self._patience = before
 
 
 class Database:

@@ -27,7 +27,7 @@ from src.db.connection import (
     transaction_settings,
 )
 from src.db.failures import translated
-from src.db.waiting import LOOK_SECONDS, Patience
+from src.db.waiting import Patience
 
 R = TypeVar("R")
 
@@ -110,11 +110,11 @@ async def _answer(connection: Any, seconds: float) -> None:
     loop = asyncio.get_running_loop()
     patience = Patience(seconds)
     while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
-        patience.check()
+        seconds_to_look = patience.look()
         file, reading = connection.fileno(), state == psycopg2.extensions.POLL_READ
         ready = loop.create_future()
         (loop.add_reader if reading else loop.add_writer)(file, _tell, ready)
-        look = loop.call_later(LOOK_SECONDS, _tell, ready)
+        look = loop.call_later(seconds_to_look, _tell, ready)
         try:
             await ready
         finally:

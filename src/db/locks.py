@@ -9,10 +9,12 @@ snapshot between statements (its backend_xmin is null), so it keeps no old rows 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from src.db.connection import Database, Session
-from src.errors import DatabaseError, Finding, LockLostError
+from src.errors import DatabaseError, Finding, LockLostError, StoppedError
 
 LOCK_LOST = "lock.lost"
 _TRY = "SELECT pg_try_advisory_xact_lock(%(key)s)"
@@ -35,7 +37,8 @@ def phase_lock_name(phase: str) -> str:
 
 
 class RunLocks:
-    """The locks of one run; leaving the block frees them all."""
+    """The locks of one run; leaving the block frees them all. Raises LockLostError once they are gone, and
+    StoppedError when a wait was cut short, which tells nothing of them."""
 
     def __init__(self, database: Database, run_id: str) -> None:
         self._database = database
@@ -82,23 +85,24 @@ class RunLocks:
         self._do("SELECT 1")
 
     def _try(self, savepoint: str, key: int) -> bool:
-        self._do(savepoint)
-        try:
-            return bool(self._held.value(_TRY, {"key": key}))
-        except DatabaseError as error:
-            raise _lost() from error
+        with self._held() as session:
+            session.execute(savepoint)
+            return bool(session.value(_TRY, {"key": key}))
 
     def _do(self, statement: str) -> None:
-        try:
-            self._held.execute(statement)
-        except DatabaseError as error:
-            raise _lost() from error
+        with self._held() as session:
+            session.execute(statement)
 
-    @property
-    def _held(self) -> Session:
+    @contextmanager
+    def _held(self) -> Iterator[Session]:
         if self._session is None or self._session.closed:
             raise _lost()
-        return self._session
+        try:
+            yield self._session
+        except StoppedError:
+            raise
+        except DatabaseError as error:
+            raise _lost() from error
 
 
 def _lost() -> LockLostError:

@@ -21,18 +21,30 @@ HURRIED_SECONDS = 1.0
 
 
 class _Haste:
-    """The moment (monotonic seconds) from which no wait of this process may be long."""
+    """The moments (monotonic seconds) from which no wait of this process may be long, from which there may be
+    none, and from which there may be none after `wind_up`."""
 
     begins = float("inf")
+    ends = float("inf")
+    last = float("inf")
 
 
 _haste = _Haste()
 
 
-def hurry(seconds: float) -> None:
+def hurry(seconds: float, work: float, last: float) -> None:
     """The process has to end: `seconds` from now, waits that take longer than `HURRIED_SECONDS` are cut
-    short, in every thread, with StoppedError. What they were for is rolled back. To be called once."""
-    _haste.begins = min(_haste.begins, time.monotonic() + seconds)
+    short, in every thread, with StoppedError. What they were for is rolled back. However many there are, they
+    end in time together: from `work` on, and after `wind_up` from `last` on, every wait is cut at once."""
+    now = time.monotonic()
+    _haste.begins = min(_haste.begins, now + seconds)
+    _haste.ends = min(_haste.ends, now + work)
+    _haste.last = min(_haste.last, now + last)
+
+
+def wind_up() -> None:
+    """The work is over: the time that it was not allowed to take is for putting on record what became of it."""
+    _haste.ends = _haste.last
 
 
 class Patience:
@@ -42,13 +54,15 @@ class Patience:
         self._began = time.monotonic()
         self._deadline = self._began + seconds
 
-    def check(self) -> None:
-        """Raise what ends the wait, if it has been too long. To be called every `LOOK_SECONDS`."""
+    def look(self) -> float:
+        """How many seconds to wait before looking again. Raises what ends the wait, if it has been too long."""
         now = time.monotonic()
-        if now > max(_haste.begins, self._began + HURRIED_SECONDS):
+        cut = min(max(_haste.begins, self._began + HURRIED_SECONDS), _haste.ends)
+        if now >= cut:
             raise HurriedError
         if now > self._deadline:
             raise psycopg2.OperationalError("no answer in time")
+        return min(LOOK_SECONDS, cut - now)
 
 
 def wait(connection: Any, seconds: float) -> None:
@@ -58,5 +72,5 @@ def wait(connection: Any, seconds: float) -> None:
         mask = select.POLLIN if state == psycopg2.extensions.POLL_READ else select.POLLOUT
         poller = select.poll()
         poller.register(connection.fileno(), mask)
-        while not poller.poll(LOOK_SECONDS * 1000):
-            patience.check()
+        while not poller.poll(patience.look() * 1000):
+            pass

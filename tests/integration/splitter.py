@@ -35,14 +35,6 @@ class Splitter:
         self._listener.close()
         self._thread.join(10)
 
-    def _server(self) -> socket.socket:
-        host, port = self._target.get("host", "127.0.0.1"), int(self._target.get("port", 5432))
-        if host.startswith("/"):
-            connection = socket.socket(socket.AF_UNIX)
-            connection.connect(f"{host}/.s.PGSQL.{port}")
-            return connection
-        return socket.create_connection((host, port))
-
     def _serve(self) -> None:
         for number in itertools.count():
             try:
@@ -53,7 +45,7 @@ class Splitter:
             threading.Thread(target=self._converse, args=arguments, daemon=True).start()
 
     def _converse(self, client: socket.socket, database: str, split: bool) -> None:
-        with client, self._server() as first, self._server() as second:
+        with client, reach(self._target) as first, reach(self._target) as second:
             try:
                 start = _start(client, database)
                 for server, listener in ((first, client), (second, None)):
@@ -67,6 +59,16 @@ class Splitter:
                     _until_ready(server, client)
             except (OSError, EOFError):
                 return
+
+
+def reach(target: dict[str, str]) -> socket.socket:
+    """A connection to the server of a connection string."""
+    host, port = target.get("host", "127.0.0.1"), int(target.get("port", 5432))
+    if host.startswith("/"):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(f"{host}/.s.PGSQL.{port}")
+        return connection
+    return socket.create_connection((host, port))
 
 
 def _start(client: socket.socket, database: str) -> bytes:

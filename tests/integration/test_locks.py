@@ -10,9 +10,10 @@ from contextlib import contextmanager
 
 import pytest
 
+from src.db import waiting
 from src.db.connection import Database
 from src.db.locks import RunLocks, lock_key, phase_lock_name
-from src.errors import LockLostError
+from src.errors import LockLostError, StoppedError
 from tests.database import Server
 from tests.factories import World
 from tests.process import ROOT
@@ -114,3 +115,18 @@ def test_the_servers_idle_timeout_does_not_end_a_run(server: Server, database: D
         assert locks.try_phase("c")
         time.sleep(0.5)  # more than the timeout
         locks.ping()
+
+
+def test_a_wait_that_was_cut_short_tells_nothing_of_the_locks(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does whatever is asked of the connection after it."""
+    monkeypatch.setattr(waiting, "_haste", waiting._Haste())
+    with RunLocks(database, "run") as locks:
+        assert locks.try_phase("c")
+        waiting.hurry(0, work=0, last=0)
+        for ask in (locks.ping, locks.release_phase, lambda: locks.try_phase("d")):
+            with pytest.raises(StoppedError):
+                ask()
+    monkeypatch.undo()
+    assert seconds_until_free(database, "c") < 2

@@ -27,10 +27,12 @@ class Stop:
     def __init__(self, deadline_seconds: float | None = None) -> None:
         self._deadline = None if deadline_seconds is None else time.monotonic() + deadline_seconds
         self.signal: signal.Signals | None = None
+        self._signalled = float("inf")
 
     def request(self, number: int) -> None:
         """Signal handler's part."""
         self.signal = self.signal or signal.Signals(number)
+        self._signalled = min(self._signalled, time.monotonic())
 
     @property
     def reason(self) -> StopReason | None:
@@ -41,6 +43,10 @@ class Stop:
     def seconds_left(self) -> float:
         """Until the deadline; infinite without one."""
         return float("inf") if self._deadline is None else self._deadline - time.monotonic()
+
+    def since_signal(self) -> float:
+        """Seconds since the first one; none without one."""
+        return max(time.monotonic() - self._signalled, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 5.0
 """How long requests in flight may still answer after a signal or the deadline (GitHub gives 7.5 s)."""
-LAST_RECORD_SECONDS = 0.75
+LAST_RECORD_SECONDS = 0.5
 """How long results are offered to a database that went away, after a signal, from the end of the grace on."""
 LOOK_SECONDS = 0.25
 """How long anything waits before it looks whether the run should stop."""
