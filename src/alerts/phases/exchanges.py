@@ -12,7 +12,7 @@ from src.alerts.phases.context import PhaseContext
 from src.alerts.phases.outbound import SOURCES, Claimed, Move, Outbound, Queue, Result, RowId
 from src.db.connection import Session
 from src.db.exchange import exchange
-from src.errors import DatabaseError, Finding, internal
+from src.errors import DatabaseError, Finding, StoppedError, internal
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Exchange:
     async def run(self, outbound: Outbound, contents: Contents, context: PhaseContext, *, once_more: bool) -> Claims:
         """`once_more`: writing has failed, so that rows which somebody holds must not keep the others from it.
         Raises DatabaseError: nothing is known to be written or claimed."""
-        findings = await self._move(outbound) if self.moves else []
+        findings = await self._move(outbound) if self.moves else ()
         now, queue = context.clock(), Queue.DELIVERIES
         session = await outbound.session(self.slot)
         held = await self._held(session, outbound) if once_more else []
@@ -89,8 +89,8 @@ class Exchange:
             await exchange(session, RowId, list(outbound.moving(self.moves)), seconds=MOVE_SECONDS)
         except DatabaseError as error:
             log.error("telegram: %d chats could not be moved: %s", len(self.moves), error)
-            return error.findings
-        return []
+            return () if isinstance(error, StoppedError) else error.findings
+        return ()
 
     async def _held(self, session: Session, outbound: Outbound) -> list[Result]:
         """The results that would keep the others from being written."""
