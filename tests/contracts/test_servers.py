@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 
+from src.alerts.channels.http import Http, NoReply, Reply
 from src.alerts.messages import Message, Outcome, Rendered, Verdict
 from src.alerts.models import ChannelName, FailureReason
 from src.alerts.rendering import Renderer
@@ -161,7 +162,14 @@ def test_requests_are_as_the_provider_describes_them(name: str, workplace: Path)
 @pytest.mark.parametrize("name", ["brevo", "resend"])
 def test_description_catches_a_mistyped_field(name: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prism would say so: a subject that is no text."""
-    monkeypatch.setattr(f"src.alerts.channels.{name}.subject_of", lambda _message: 7)
+    post = Http.post_json
+
+    async def mistyped(
+        http: Http, path: str, content: dict[str, Any], headers: dict[str, str] | None = None
+    ) -> Reply | NoReply:
+        return await post(http, path, {**content, "subject": 7}, headers)
+
+    monkeypatch.setattr(Http, "post_json", mistyped)
     with _described(name, workplace) as url:
         (outcome,) = send(name, url, messages(name))
     assert outcome.verdict is not Verdict.SENT

@@ -57,6 +57,16 @@ def test_brevo_sender_name_is_as_long_as_brevo_takes(provider: Provider) -> None
     assert len(provider.requests[0]["content"]["sender"]["name"]) <= 70
 
 
+def test_brevo_has_no_variables_to_fill_in(provider: Provider) -> None:
+    text = "{{ contact.EMAIL }} {% if %} {{{ { {a} 100 %}"
+    send("brevo", provider.url, messages("brevo", 2, Rendered(text, text, text)))
+    content = provider.requests[0]["content"]
+    for name in CONTENT:
+        assert "{{" not in content[name]
+        assert "{%" not in content[name]
+        assert content[name].replace("\u200b", "") == text
+
+
 def test_brevo_versions_hold_only_what_differs(provider: Provider) -> None:
     first, second, third = messages("brevo", 3)
     second = second._replace(body=Rendered("Other subject", BODY.text, BODY.html), unsubscribe_url=UNSUBSCRIBE)
