@@ -11,9 +11,9 @@ from src.alerts.models import FailureReason, MessageStatus
 from src.settings import Settings
 
 JITTER = 0.2
-KEPT = timedelta(minutes=5)
-"""How long a request of unknown outcome waits at most to be repeated under its key, whatever its members have been
-through: it waits for the last of them, and Brevo's key ends after half an hour."""
+KEY_SHARE = 6
+"""A request of unknown outcome waits at most for this part of its key's window to be repeated, whatever its members
+have been through: it waits for the last of them."""
 
 OUTAGES = frozenset({FailureReason.PROVIDER_UNAVAILABLE, FailureReason.TIMEOUT, FailureReason.CONNECTION})
 
@@ -41,31 +41,33 @@ def decide(
     settings: Settings,
     now: datetime,
     *,
-    key_protects: bool,
+    key_window: timedelta | None,
     repeated: bool = False,
     jitter: float | None = None,
 ) -> Decision:
     """The next state of a message that was tried, `attempts` times before.
 
-    `key_protects`: the provider takes idempotency keys. An unknown outcome without that protection is
-    decided by ALERTS_UNKNOWN_OUTCOME. `repeated`: the message was in a request of unknown outcome before,
-    and only an answer about the message itself settles that. While a key protects, the members of such a
-    request stay together: none is given up, whatever the number of attempts, and none is sent otherwise.
+    `key_window`: how long the provider's idempotency keys protect (None: it takes none). An unknown outcome
+    without that protection is decided by ALERTS_UNKNOWN_OUTCOME. `repeated`: the message was in a request of
+    unknown outcome before, and only an answer about the message itself settles that. While a key protects, the
+    members of such a request stay together: none is given up, whatever the number of attempts, and none is sent
+    otherwise.
     """
     if outcome.verdict is Verdict.SENT:
         return Decision(MessageStatus.SENT, attempts=attempts + 1)
-    keep_key = key_protects and (outcome.unknown or repeated)
+    keep_key = key_window is not None and (outcome.unknown or repeated)
+    longest = key_window / KEY_SHARE if key_window and keep_key else timedelta.max
     if outcome.verdict is Verdict.FAILED:
         return Decision(MessageStatus.FAILED, outcome.reason, attempts + 1)
     if outcome.verdict is Verdict.WAIT:
         wait = timedelta(seconds=outcome.wait_seconds or 0)
-        due = None if outcome.wait_seconds is None else now + (min(wait, KEPT) if keep_key else wait)
+        due = None if outcome.wait_seconds is None else now + min(wait, longest)
         return Decision(MessageStatus.QUEUED, outcome.reason, attempts, due, keep_key)
     if outcome.verdict is Verdict.HALT:
         return Decision(MessageStatus.QUEUED, outcome.reason, attempts, keep_key=keep_key)
     spread = random.random() if jitter is None else jitter  # noqa: S311 - jitter is no secret
     wait = backoff(1 if keep_key else attempts + 1, settings.retry_base, settings.retry_max, spread)
-    retry_at = now + (min(wait, KEPT) if keep_key else wait)
+    retry_at = now + min(wait, longest)
     if outcome.verdict is Verdict.SPLIT:
         return Decision(MessageStatus.QUEUED, outcome.reason, attempts, retry_at if keep_key else None, keep_key)
     if outcome.unknown and not keep_key and not settings.resend_unknown:

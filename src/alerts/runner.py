@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 HURRY_SECONDS = 3.0
 """After a signal, what waits for the database is given this long: GitHub kills what has not ended after 7.5 s."""
-WORK_SECONDS, LAST_SECONDS = 5.7, 6.2
+WORK_SECONDS, LAST_SECONDS = 5.7, 6.4
 """After a signal, when a phase, and when all of the run has waited for the database, with or without an answer."""
 
 

@@ -183,7 +183,7 @@ CASES = [
     ({"RCPT": "538 5.7.11 encrypt first"}, Verdict.HALT, Reason.CREDENTIALS, "smtp recipient 538"),
     ({"RCPT": DROP}, Verdict.RETRY, Reason.CONNECTION, "smtp recipient no_answer"),
     ({"DATA": "250 ok"}, Verdict.RETRY, Reason.CONNECTION, "smtp recipient no_answer"),
-    ({"DATA": "252 cannot verify"}, Verdict.RETRY, Reason.CONNECTION, "smtp recipient no_answer"),
+    ({"END": "252 will try"}, Verdict.RETRY, Reason.CONNECTION, "smtp content no_answer"),
     ({"DATA": "452 storage"}, Verdict.RETRY, Reason.PROVIDER_UNAVAILABLE, "smtp content 452"),
     ({"END": "554 spam"}, Verdict.FAILED, Reason.CONTENT_REJECTED, "smtp content 554"),
     ({"END": "552 too large"}, Verdict.FAILED, Reason.CONTENT_REJECTED, "smtp content 552"),

@@ -7,7 +7,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -116,6 +116,37 @@ def test_a_row_that_somebody_holds_keeps_no_other_result_from_being_written(
     assert sending.statuses() == ({"sent": 32} if in_time else {"sent": 31, "sending": 1})
     assert [finding.code for finding in report.errors] == ["database.canceled"]
     assert set(sending.accepted().values()) == {1}
+
+
+def test_a_row_that_somebody_holds_does_not_hold_the_run(
+    sending: Sending, provider: Provider, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor when another result was written since writing failed."""
+    monkeypatch.setattr(exchanges, "EXCHANGE_SECONDS", 1.0)
+    monkeypatch.setattr(traffic, "RECORD_SECONDS", 1.5)
+    failed, fail = threading.Event(), traffic.Traffic.fail
+
+    def failing(self: traffic.Traffic, error: DatabaseError) -> None:
+        fail(self, error)
+        failed.set()
+
+    monkeypatch.setattr(traffic.Traffic, "fail", failing)
+    first, last = sending.people(2)
+    sending.instants([first, last], "telegram")
+    answers = {str(1000 + first): 0.5, str(1000 + last): 4.0}
+    provider.script("telegram", to={to: Answer(accepts=True, seconds_after=at) for to, at in answers.items()})
+    hold = "SELECT FROM user_alert_deliveries WHERE user_id = %(id)s FOR UPDATE"
+    with ThreadPoolExecutor(1) as aside, database.session() as one, database.session() as other:
+        run = aside.submit(sending.run, TELEGRAM)
+        until(lambda: len(provider.accepted) == 2)
+        with other.transaction():
+            other.execute(hold, {"id": last})
+            with one.transaction():
+                one.execute(hold, {"id": first})
+                assert failed.wait(10)
+            ended = wait([run], timeout=20).done
+        assert ended
+    assert sending.rows("status") == ["sent", "sending"]
 
 
 def test_what_is_claimed_after_the_cut_off_is_put_back(

@@ -132,6 +132,15 @@ def test_destinations_are_forgotten_in_time_and_not_looked_through_at_every_requ
     assert len(pacer._next_to) <= 10
 
 
+def test_a_pause_makes_nobody_take_two_turns() -> None:
+    """Who waited for a destination has not started by its end, and asks again."""
+    pacer = Pacer(rate=10, per_destination=1)
+    for _ in range(5):
+        pacer.take(0, "a")
+    pacer.pause(until=10)
+    assert [pacer.take(10, "b"), pacer.take(10, "c")] == [10, pytest.approx(10.1)]
+
+
 def test_without_a_rate_there_is_no_limit_until_a_pause() -> None:
     pacer = Pacer(None)
     assert pacer.permits(5) is None

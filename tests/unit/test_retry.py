@@ -13,6 +13,7 @@ from src.alerts.retry import Decision, backoff, decide
 from src.settings import Settings
 
 NOW = datetime(2026, 1, 16, 12, tzinfo=UTC)
+HALF_AN_HOUR = timedelta(minutes=30)
 SENT, FAILED, QUEUED = MessageStatus.SENT, MessageStatus.FAILED, MessageStatus.QUEUED
 
 
@@ -57,12 +58,13 @@ TABLE = [
 
 @pytest.mark.parametrize(("outcome", "attempts", "key_protects", "decision"), TABLE)
 def test_decisions(outcome: Outcome, attempts: int, key_protects: bool, decision: Decision) -> None:
-    assert decide(outcome, attempts, Settings(), NOW, key_protects=key_protects, jitter=0) == decision
+    key_window = HALF_AN_HOUR if key_protects else None
+    assert decide(outcome, attempts, Settings(), NOW, key_window=key_window, jitter=0) == decision
 
 
 def test_a_repeated_request_that_is_refused_as_a_whole_stays_whole() -> None:
     outcome = Outcome(Verdict.SPLIT, Why.CONTENT_REJECTED)
-    decision = decide(outcome, 1, Settings(), NOW, key_protects=True, repeated=True, jitter=0)
+    decision = decide(outcome, 1, Settings(), NOW, key_window=HALF_AN_HOUR, repeated=True, jitter=0)
     assert decision == Decision(QUEUED, Why.CONTENT_REJECTED, 1, after(60), keep_key=True)
 
 
@@ -76,13 +78,19 @@ def test_a_repeated_request_that_is_refused_as_a_whole_stays_whole() -> None:
 )
 def test_a_request_of_unknown_outcome_is_repeated_long_before_its_key_ends(outcome: Outcome) -> None:
     settings = Settings(retry_base=timedelta(hours=1))
-    decision = decide(outcome, 6, settings, NOW, key_protects=True, repeated=True, jitter=1)
+    decision = decide(outcome, 6, settings, NOW, key_window=HALF_AN_HOUR, repeated=True, jitter=1)
     assert (decision.next_retry_at, decision.keep_key) == (after(300), True)
+
+
+def test_a_wait_that_a_long_key_outlasts_is_waited_as_told() -> None:
+    outcome, day = Outcome(Verdict.WAIT, Why.RATE_LIMITED, wait_seconds=3600), timedelta(days=1)
+    decision = decide(outcome, 0, Settings(), NOW, key_window=day, repeated=True)
+    assert decision == Decision(QUEUED, Why.RATE_LIMITED, 0, after(3600), keep_key=True)
 
 
 def test_an_unknown_outcome_that_nothing_protects_fails_if_the_owner_says_so() -> None:
     outcome = Outcome(Verdict.RETRY, Why.TIMEOUT, unknown=True)
-    decision = decide(outcome, 0, Settings(resend_unknown=False), NOW, key_protects=False, jitter=0)
+    decision = decide(outcome, 0, Settings(resend_unknown=False), NOW, key_window=None, jitter=0)
     assert decision == Decision(FAILED, Why.OUTCOME_UNKNOWN, 1)
 
 

@@ -22,7 +22,7 @@ class Limits:
     """What a provider documents. `key_window` is how long an idempotency key protects (None: it takes
     none); `max_batch` messages fit in one request; `requests_per_second` is its documented rate;
     `seconds_per_destination` is the least time between two messages to one destination, `seconds_per_group` to one
-    that is a group (its id begins with `-`)."""
+    that is a group (its id begins with `-`) or a channel (`@name`)."""
 
     requests_per_second: float | None
     max_batch: int = 1

@@ -54,9 +54,9 @@ CODES: Mapping[int, Rule] = {  # which mean the same everywhere (RFC 4954, RFC 5
     535: SETUP,
     538: SETUP,
 }
-# As errors of DATA, these are RCPT's answer, or MAIL's, that came late, and nothing was written: RFC 5321 4.3.2 has
-# 354 for DATA, and 250 after the content is no error.
-LATE = (250, 251, 252)
+# As an error of DATA, this is RCPT's answer, or MAIL's, that came late, and nothing was written: RFC 5321 4.3.2 has
+# 354 for DATA, and 250 after the content is no error. The others may be RCPT's, too, or the server's own way.
+LATE, DOUBTFUL = 250, (251, 252)
 
 
 class InsecureLoginError(Exception):
@@ -125,7 +125,7 @@ class _Dialogue:
             self.stage = Stage.CONTENT
             await client.data(content, timeout=TOTAL_SECONDS)
         except aiosmtplib.SMTPResponseException as error:
-            if self.stage is Stage.CONTENT and error.code in LATE:
+            if self.stage is Stage.CONTENT and error.code == LATE:
                 self.stage = Stage.RECIPIENT
             self._reusable = 400 <= error.code < 600 and self.stage not in (Stage.CONNECT, Stage.LOGIN)
             raise
@@ -172,7 +172,9 @@ class _Dialogue:
 
 
 def _answered(stage: Stage, code: int) -> Outcome:
-    if stage is Stage.CONTENT and 200 <= code < 300:  # the first digit says it (RFC 5321 4.2.1)
+    if (
+        stage is Stage.CONTENT and 200 <= code < 300 and code not in DOUBTFUL
+    ):  # the first digit says it (RFC 5321 4.2.1)
         return Outcome(Verdict.SENT)
     if not 400 <= code < 600:
         return _unanswered(stage, FailureReason.CONNECTION)  # no SMTP answer at all

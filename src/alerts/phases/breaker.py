@@ -66,7 +66,7 @@ class Breaker:
 
 
 HORIZON = 0.25
-"""Seconds ahead for which requests are claimed, so that rows never wait in `sending` for their turn."""
+"""Seconds ahead for which requests are claimed, so that rows wait in `sending` for nothing but their destination."""
 DESTINATIONS_KEPT = 10_000
 """How many destinations are remembered before it is looked which of them may be written to again."""
 
@@ -130,4 +130,5 @@ class Pacer:
     def pause(self, until: float) -> None:
         """No request has its turn before that moment."""
         self._paused_until = max(self._paused_until, until)
+        self._delayed = sorted(start for start in self._delayed if start > until)  # the others do not start
         self._next = max(self._next, until)

@@ -65,13 +65,11 @@ class Judge:
     def results(self, batch: Batch, now: datetime, seconds_left: float) -> list[Result]:
         """What to write about a request's rows; `seconds_left` is how long the run may go on."""
         self._learn(batch, seconds_left)
-        key_protects = self.channel.limits.key_window is not None
+        key_window = self.channel.limits.key_window
         results = []
         for (row, message), outcome in zip(batch.rows, batch.outcomes, strict=True):
             queue = row.queue
-            decision = decide(
-                outcome, row.attempts, self.settings, now, key_protects=key_protects, repeated=row.repeated
-            )
+            decision = decide(outcome, row.attempts, self.settings, now, key_window=key_window, repeated=row.repeated)
             results.append(
                 Result(queue, row.id, row.key, decision, outcome.detail or None, outcome.provider_message_id)
             )
@@ -79,7 +77,7 @@ class Judge:
             if outcome.verdict is Verdict.RETRY and outcome.reason in OUTAGES:
                 self._outages.append((row, decision.status))
             if outcome.moved_to:
-                self.moves.append(Move(row.user_id, message.to, outcome.moved_to))
+                self.moves.append(Move(row.key, row.user_id, message.to, outcome.moved_to))
                 self.requeued = True
         return results
 

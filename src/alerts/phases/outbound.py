@@ -119,10 +119,10 @@ class Result(NamedTuple):
         return self.decision.status is MessageStatus.SENT and self.detail is None
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
-    """A Telegram group that has a new chat id."""
+class Move(NamedTuple):
+    """A Telegram group that has a new chat id, as the request under `key` was told."""
 
+    key: str | None
     user_id: int
     old: str
     new: str
@@ -211,15 +211,13 @@ class Outbound:
             columns = _sent_columns(rows) if sent else _columns(rows)
             yield Step(self._texts[queue, "record_sent" if sent else "record"], {**params, **columns})
 
-    def moving(self, moves: Sequence[Move]) -> Iterator[Step]:
+    def moving(self, moves: Sequence[Move]) -> list[Step]:
         """Store where Telegram groups have gone."""
-        for move in moves:
-            params = {"user_id": move.user_id, "old": move.old, "new": move.new}
-            yield Step(self._texts[Queue.DELIVERIES, "move_telegram"], params)
+        return [Step(self._texts[Queue.DELIVERIES, "move_telegram"], move._asdict()) for move in moves]
 
-    def finding_held(self, queue: Queue, results: Sequence[Result]) -> Step:
-        """Tell which of the queue's rows somebody else holds."""
-        return Step(self._texts[queue, "held"], {"ids": [result.id for result in results if result.queue is queue]})
+    def finding_held(self, queue: Queue, ids: Sequence[int]) -> Step:
+        """Tell which of these rows somebody else holds."""
+        return Step(self._texts[queue, "held"], {"ids": ids})
 
     def give_back(self, queue: Queue, ids: Sequence[int]) -> set[int]:
         """Return the attempts that an outage took, one for each time an id is there. The rows that got theirs:

@@ -80,6 +80,8 @@ class Traffic:
     def answered(self, results: Sequence[Result], requests: int) -> None:
         """So many requests are answered; their places are free once the exchange that writes that is over."""
         self._unwritten += results
+        if self.error is not None:  # what has just come in is offered once at least
+            self.give_up = max(self.give_up, time.monotonic() + 2 * RETRY_SECONDS)
         self._answered += requests
         self.in_flight -= requests
 
@@ -162,6 +164,7 @@ class Traffic:
             if claims.held:
                 self._unwritten[:0] = claims.held
                 self._next_try = time.monotonic() + RETRY_SECONDS
+                self.give_up = min(self.give_up, time.monotonic() + RECORD_SECONDS)
             else:
                 self.give_up = float("inf")
             self._advance(one, len(claims.rows))

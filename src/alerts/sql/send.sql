@@ -153,7 +153,7 @@ WHERE d.id = r.id AND d.status IS NOT DISTINCT FROM 'sending' AND d.claimed_by =
 -- name: held
 -- Those of these rows that somebody else holds.
 WITH free AS MATERIALIZED (
-    SELECT id FROM {table} WHERE id = ANY(%(ids)s::bigint[]) FOR UPDATE SKIP LOCKED
+    SELECT id FROM {table} WHERE id = ANY(%(ids)s::bigint[]) FOR NO KEY UPDATE SKIP LOCKED
 )
 
 SELECT id FROM {table} WHERE id = ANY(%(ids)s::bigint[]) AND id NOT IN (SELECT id FROM free)
