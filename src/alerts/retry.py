@@ -47,11 +47,10 @@ def decide(
 ) -> Decision:
     """The next state of a message that was tried, `attempts` times before.
 
-    `key_window`: how long the provider's idempotency keys protect (None: it takes none). An unknown outcome
-    without that protection is decided by ALERTS_UNKNOWN_OUTCOME. `repeated`: the message was in a request of
-    unknown outcome before, and only an answer about the message itself settles that. While a key protects, the
-    members of such a request stay together: none is given up, whatever the number of attempts, and none is sent
-    otherwise.
+    `key_window`: how long the provider's idempotency keys protect (None: it takes none). An unknown outcome without
+    that protection is decided by ALERTS_UNKNOWN_OUTCOME. `repeated`: the message was in a request of unknown outcome
+    before, and only an answer about the message itself settles that. While a key protects, the members of such a
+    request stay together: none is given up, whatever the number of attempts, and none is sent otherwise.
     """
     if outcome.verdict is Verdict.SENT:
         return Decision(MessageStatus.SENT, attempts=attempts + 1)
@@ -60,8 +59,7 @@ def decide(
     if outcome.verdict is Verdict.FAILED:
         return Decision(MessageStatus.FAILED, outcome.reason, attempts + 1)
     if outcome.verdict is Verdict.WAIT:
-        wait = timedelta(seconds=outcome.wait_seconds or 0)
-        due = None if outcome.wait_seconds is None else now + min(wait, longest)
+        due = None if outcome.wait_seconds is None else now + min(timedelta(seconds=outcome.wait_seconds), longest)
         return Decision(MessageStatus.QUEUED, outcome.reason, attempts, due, keep_key)
     if outcome.verdict is Verdict.HALT:
         return Decision(MessageStatus.QUEUED, outcome.reason, attempts, keep_key=keep_key)

@@ -53,7 +53,7 @@ CODES: Codes = {
 class TwilioChannel(SingleChannel):
     name = ChannelName.SMS
     provider = "twilio"
-    # "A US long code number can send one message segment per second" (Twilio's error 21611); a message has up to two.
+    # Twilio documents about one segment a second for a US long code, and a message has up to two (`cut_sms`).
     limits = Limits(requests_per_second=0.5)
 
     def __init__(self, base_url: str, account_sid: str, auth_token: str, from_number: str) -> None:

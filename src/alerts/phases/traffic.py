@@ -29,6 +29,7 @@ LINGER_SECONDS = 0.0005
 RECORD_SECONDS = 15.0
 """How long results are kept and offered again to a database that went away, or while somebody holds their rows."""
 RETRY_SECONDS = 0.5
+"""How long after a failure they are offered again."""
 
 FIRST_DUE = next(place for place, (source, _) in enumerate(SOURCES) if source is Source.DUE)
 

@@ -49,7 +49,8 @@ SELECT
         SELECT privilege
         FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS privilege
         WHERE has_table_privilege(c.oid, privilege)
-            OR wanted.name = 'users' AND has_any_column_privilege(c.oid, privilege)  -- some of its columns will do
+            -- of the product's own table one column is written
+            OR wanted.name = 'users' AND privilege = 'UPDATE' AND has_any_column_privilege(c.oid, privilege)
     ) AS privileges
 FROM unnest(%(names)s::text[]) AS wanted (name)
 LEFT JOIN pg_class AS c ON c.oid = to_regclass(quote_ident(wanted.name))
